@@ -1,0 +1,212 @@
+// Package config owns what the operator wrote: the types of a configuration,
+// its defaults, a strict parse that reports every problem at once, and the
+// watching of the file it comes from.
+//
+// It does not know what a running proxy is. A Config is intent; whether an
+// address answers or a name resolves is somebody else's question.
+package config
+
+import (
+	"net/netip"
+	"sort"
+	"time"
+)
+
+// Config is one configuration, complete: every default is filled in, every
+// reference resolves, every value is within its range. Parse makes it; nobody
+// changes it afterwards, so it may be shared between goroutines.
+type Config struct {
+	Admin     Admin
+	History   History
+	Log       Log
+	Defaults  Defaults
+	Listeners []Listener // in the order of the file
+	Pools     []Pool     // sorted by name
+}
+
+// Pool returns the pool of that name, or nil.
+func (c *Config) Pool(name string) *Pool {
+	i := sort.Search(len(c.Pools), func(i int) bool { return c.Pools[i].Name >= name })
+	if i < len(c.Pools) && c.Pools[i].Name == name {
+		return &c.Pools[i]
+	}
+	return nil
+}
+
+// Admin says where the admin API listens.
+type Admin struct {
+	Address   string // host:port or unix:/path
+	TokenFile string // holds the bearer token; empty only where Address is loopback or unix
+}
+
+// History says where accepted versions are kept.
+type History struct {
+	Dir  string // empty: .weir/ beside the configuration file
+	Keep int    // number of versions, at least 2
+}
+
+// Log says what is logged.
+type Log struct {
+	Level        string  // debug, info, warn or error
+	Access       bool    // one record a request
+	AccessFormat string  // json
+	Sample       float64 // share of requests in the access log, 0 to 1
+}
+
+// Defaults are the values that pools and routes start from.
+type Defaults struct {
+	Timeouts Timeouts
+	Limits   Limits
+}
+
+// Timeouts bound each wait of a request. Zero means no bound.
+type Timeouts struct {
+	ClientHeader   time.Duration // from a request's first byte to the end of its header
+	ClientBodyIdle time.Duration // between two reads of a request's body
+	ClientIdle     time.Duration // a keep-alive connection between requests
+	Connect        time.Duration // for a connection to a backend
+	Response       time.Duration // between two reads from a backend
+	StreamIdle     time.Duration // silence of an upgraded connection or an event stream
+	Request        time.Duration // the whole request
+}
+
+// Limits bound what one request or one listener may take. Zero means no bound.
+type Limits struct {
+	HeaderBytes      int   // request line and header lines together, in bytes
+	Headers          int   // number of header lines
+	BodyBytes        int64 // request body, in bytes
+	Connections      int   // open client connections of one listener
+	ConnectionsPerIP int   // the same from one client address
+}
+
+// Listener is an address that Weir accepts on.
+type Listener struct {
+	Name           string
+	Address        string // host:port, [v6]:port, :port or unix:/path
+	Protocol       string // http
+	TrustedProxies []netip.Prefix
+	Routes         []Route // the first that matches serves
+}
+
+// Route is a match on a request and what happens to it. Exactly one of Pool,
+// Redirect and Respond is set.
+type Route struct {
+	Name            string // unique within its listener
+	Match           Match
+	Rewrite         Rewrite
+	RequestHeaders  HeaderRules
+	ResponseHeaders HeaderRules
+	Pool            string
+	Redirect        *Redirect
+	Respond         *Respond
+	Retries         Retries
+	Timeouts        Timeouts // resolved: defaults, then the pool's, then the route's
+	Limits          Limits   // resolved like Timeouts
+}
+
+// Match says which requests a route is for. All that is set must hold; what is
+// empty holds for every request.
+type Match struct {
+	Hosts     []string // lower case; exact, or "*.example.com": any subdomain
+	Path      string   // prefix, at segment borders
+	PathExact string
+	PathRegex string // RE2, not anchored
+	Methods   []string
+	Headers   []Header // value "*": present
+	Query     []Header // value "*": present
+	ClientIPs []netip.Prefix
+}
+
+// Header is a name with a value; of a header line or a query parameter.
+type Header struct{ Name, Value string }
+
+// HeaderRules change headers: Remove first, then Set, then Add.
+type HeaderRules struct {
+	Set    []Header // replaces all lines of that name
+	Add    []Header // one more line
+	Remove []string
+}
+
+// Rewrite changes a request before it goes to a backend.
+type Rewrite struct {
+	StripPrefix string
+	AddPrefix   string
+	PathRegex   string // RE2; what it matches becomes PathReplace
+	PathReplace string // $1, ${name} refer to groups of PathRegex
+	Host        string // the Host header for the backend; empty: the client's
+}
+
+// Redirect answers with a Location.
+type Redirect struct {
+	To     string
+	Status int // 301, 302, 303, 307 or 308
+}
+
+// Respond answers with a fixed text.
+type Respond struct {
+	Status      int // 200 to 599
+	Body        string
+	ContentType string
+}
+
+// Retries bounds attempts after the first.
+type Retries struct {
+	Attempts int // extra attempts; 0: none
+}
+
+// Pool is a set of backends that serve the same thing.
+type Pool struct {
+	Name      string
+	Balance   string    // weighted_round_robin or round_robin
+	Backends  []Backend // in the order of the file; addresses are unique
+	Health    Health
+	KeepAlive KeepAlive
+	Timeouts  Timeouts // resolved: defaults, then the pool's
+	Limits    Limits   // resolved like Timeouts
+}
+
+// Backend is one address of a pool.
+type Backend struct {
+	Address     string // host:port, [v6]:port or unix:/path
+	Weight      int    // 0 to 65535; 0: no traffic
+	Tier        int    // 0 serves first; a higher one when all lower are out
+	MaxRequests int    // at the same time; 0: no bound
+}
+
+// Health says how a pool learns that a backend is unfit.
+type Health struct {
+	Active  *Active // nil: no probes
+	Passive Passive
+}
+
+// Active is a probe that is made again and again.
+type Active struct {
+	Type     string // http or tcp
+	Path     string
+	Method   string
+	Host     string        // empty: the backend's address
+	Expect   []StatusRange // any of them is a pass
+	Body     string        // must be in the answer's body; empty: not looked at
+	Port     int           // 0: the backend's own
+	Interval time.Duration
+	Timeout  time.Duration // at most Interval
+	Fall     int           // failures in a row that take a backend out
+	Rise     int           // passes in a row that bring it back
+}
+
+// StatusRange is a range of HTTP status codes, both ends included.
+type StatusRange struct{ From, To int }
+
+// Passive says when real traffic takes a backend out.
+type Passive struct {
+	ConsecutiveErrors int           // 0: never
+	Ejection          time.Duration // the first time; grows with each
+	MaxEjection       time.Duration
+	MaxEjected        int // percent of the pool that may be out at once, 0 to 100
+}
+
+// KeepAlive says how long unused connections to backends are kept.
+type KeepAlive struct {
+	IdlePerBackend int           // connections to one backend; 0: none are kept
+	IdleTimeout    time.Duration // a connection's, unused
+}
