@@ -54,7 +54,7 @@ func New(loops int) *Registry {
 		loops:    loops,
 		totals:   newPerLoop[totals](loops),
 		stalls:   newStallHistogram(),
-		prom:     prometheus.NewPedanticRegistry(),
+		prom:     prometheus.NewRegistry(),
 		routes:   make(map[routeKey]*Route),
 		pools:    make(map[string]*Pool),
 		backends: make(map[backendKey]*Backend),
