@@ -1,0 +1,165 @@
+package history
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Hash is how versions identify source: SHA-256, in hex.
+func Hash(source []byte) string {
+	sum := sha256.Sum256(source)
+	return hex.EncodeToString(sum[:])
+}
+
+// Append records source as the next version and returns v completed with
+// Number, Hash, Time and Size. When it returns without an error, the version
+// survives a crash of the machine; when it returns with one, there is no such
+// version, and its number is not used again if anybody could have seen it.
+// Old versions beyond the number to keep are removed.
+func (s *Store) Append(v Version, source []byte) (Version, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	v.Number = s.nextNumber()
+	v.Hash, v.Size = Hash(source), len(source)
+	v.Time = time.Now().UTC().Truncate(time.Millisecond)
+	if v.Verdict == "" {
+		v.Verdict = Applied
+	}
+	if err := s.record(v, source); err != nil {
+		return Version{}, fmt.Errorf("history: record version %d: %w", v.Number, err)
+	}
+	s.mu.Lock()
+	s.versions = append(s.versions, v)
+	s.next = v.Number + 1
+	s.mu.Unlock()
+	s.prune()
+	return v, nil
+}
+
+func (s *Store) nextNumber() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.next
+}
+
+// record writes both halves of v, the metadata last. The caller holds writing.
+func (s *Store) record(v Version, source []byte) error {
+	meta, err := encode(v)
+	if err != nil {
+		return err
+	}
+	yaml, json := s.path(v.Number, sourceExt), s.path(v.Number, metaExt)
+	if _, err := s.disk.put(yaml, source); err != nil {
+		s.disk.remove(yaml) // a crash here is no worse: Open removes it too
+		return err
+	}
+	visible, err := s.disk.put(json, meta)
+	if err == nil {
+		return nil
+	}
+	s.disk.remove(json) // before its other half, or the version would look damaged
+	s.disk.remove(yaml)
+	if visible {
+		s.mu.Lock()
+		s.next = v.Number + 1
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// Mark replaces the verdict and the note of version n, durably.
+func (s *Store) Mark(n int, verdict, note string) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.RLock()
+	i, ok := s.find(n)
+	var v Version
+	if ok {
+		v = s.versions[i]
+	}
+	s.mu.RUnlock()
+	if !ok {
+		return fmt.Errorf("version %d: %w", n, ErrNotFound)
+	}
+	v.Verdict, v.Note = verdict, note
+	meta, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("history: mark version %d: %w", n, err)
+	}
+	if _, err := s.disk.put(s.path(n, metaExt), meta); err != nil {
+		return fmt.Errorf("history: mark version %d: %w", n, err)
+	}
+	s.mu.Lock()
+	s.versions[i] = v // writing is held: nobody moved it
+	s.mu.Unlock()
+	return nil
+}
+
+// prune removes versions that surplus names, and what is left of damaged ones
+// older than all that is kept. A file that cannot be removed is tried again
+// next time: an Append that is on the disk must not fail for it.
+func (s *Store) prune() {
+	s.mu.RLock()
+	gone := surplus(s.versions, s.keep, s.state.Running)
+	oldest := s.versions[0].Number
+	wrecks := slices.Clone(s.wrecks)
+	s.mu.RUnlock()
+
+	removed := make(map[int]bool)
+	for _, n := range gone {
+		removed[n] = s.erase(n)
+	}
+	for _, n := range wrecks {
+		if n < oldest {
+			removed[n] = s.erase(n)
+		}
+	}
+	if len(removed) == 0 {
+		return
+	}
+	s.disk.syncDir(s.dir) // if it is not durable, the next Open prunes again
+	s.mu.Lock()
+	s.versions = slices.DeleteFunc(slices.Clone(s.versions), func(v Version) bool { return removed[v.Number] })
+	s.wrecks = slices.DeleteFunc(s.wrecks, func(n int) bool { return removed[n] })
+	s.mu.Unlock()
+}
+
+// erase removes both files of n and tells whether the version is gone. The
+// metadata goes first, so that a crash in between leaves an orphan that Open
+// recognises, not a damaged version.
+func (s *Store) erase(n int) bool {
+	if err := s.disk.remove(s.path(n, metaExt)); err != nil {
+		return false
+	}
+	s.disk.remove(s.path(n, sourceExt)) // what stays is such an orphan
+	return true
+}
+
+// surplus returns the numbers of the versions to remove, so that the newest
+// keep stay, the running one, and the one that a rollback from it leads to:
+// the newest before it with other bytes.
+func surplus(versions []Version, keep, running int) []int {
+	before := 0
+	if i := slices.IndexFunc(versions, func(v Version) bool { return v.Number == running }); i >= 0 {
+		for _, v := range versions[:i] {
+			if v.Hash != versions[i].Hash {
+				before = v.Number
+			}
+		}
+	}
+	var gone []int
+	for _, v := range versions[:max(len(versions)-keep, 0)] {
+		if v.Number != running && v.Number != before {
+			gone = append(gone, v.Number)
+		}
+	}
+	return gone
+}
+
+func (s *Store) path(n int, ext string) string {
+	return filepath.Join(s.dir, fileName(n, ext))
+}
