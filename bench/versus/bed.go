@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// startWait bounds the start of a process.
+const startWait = 10 * time.Second
+
+// bed is the origin and the proxies before it, all pinned to one core.
+type bed struct {
+	dir    string
+	core   int
+	origin string // address
+	procs  []*exec.Cmd
+}
+
+// peer is a proxy that can be compared: its configuration, with LISTEN,
+// ORIGIN and DIR to be filled in, and its command line without the program.
+type peer struct {
+	name, config string
+	args         []string // CONFIG stands for the file
+	env          []string
+}
+
+// Every configuration does the same: keep-alive on both sides, no access log,
+// the forwarding headers that the product would add in earnest.
+var peers = []peer{
+	{name: "nginx", args: []string{"-p", "DIR", "-c", "CONFIG"}, config: `
+daemon off; master_process off; pid DIR/nginx.pid; error_log DIR/nginx.err;
+events { worker_connections 8192; multi_accept on; }
+http {
+  access_log off; keepalive_requests 100000000; keepalive_timeout 600s;
+  client_body_temp_path DIR/t1; proxy_temp_path DIR/t2; fastcgi_temp_path DIR/t3; uwsgi_temp_path DIR/t4; scgi_temp_path DIR/t5;
+  upstream origin { server ORIGIN; keepalive 256; keepalive_requests 100000000; }
+  server {
+    listen LISTEN backlog=4096;
+    location / {
+      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    }
+  }
+}
+`},
+	{name: "haproxy", args: []string{"-db", "-f", "CONFIG"}, config: `
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option http-keep-alive
+  http-reuse always
+frontend f
+  bind LISTEN
+  option forwardfor
+  default_backend b
+backend b
+  server s1 ORIGIN
+`},
+	{name: "caddy", args: []string{"run", "--adapter", "caddyfile", "--config", "CONFIG"}, env: []string{"GOMAXPROCS=1"}, config: `
+{
+  admin off
+  auto_https off
+}
+http://LISTEN {
+  reverse_proxy ORIGIN
+}
+`},
+}
+
+// weirConfig is Weir in the same role.
+const weirConfig = `
+admin: {address: "unix:DIR/admin.sock"}
+log: {level: error, access: false}
+listeners:
+  - name: web
+    address: LISTEN
+    protocol: http
+    routes: [{name: all, pool: origin}]
+pools:
+  origin:
+    backends: [{address: ORIGIN}]
+`
+
+// originConfig answers every request from memory.
+const originConfig = `
+daemon off; master_process off; pid DIR/origin.pid; error_log DIR/origin.err;
+events { worker_connections 8192; multi_accept on; }
+http {
+  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; default_type text/plain;
+  client_body_temp_path DIR/t1; proxy_temp_path DIR/t2; fastcgi_temp_path DIR/t3; uwsgi_temp_path DIR/t4; scgi_temp_path DIR/t5;
+  server { listen LISTEN backlog=4096; location / { return 200 "BODY"; } }
+}
+`
+
+// target is a proxy that runs.
+type target struct {
+	name, address string
+	pid           int
+}
+
+// start brings up the origin, the peers that are installed, and Weir, which
+// comes last.
+func (b *bed) start(ctx context.Context, o options) ([]target, error) {
+	body := strings.Repeat("hello world ", o.size/12+1)[:o.size]
+	nginx, err := lookPath("nginx")
+	if err != nil {
+		return nil, err
+	}
+	origin := peer{name: "origin", config: strings.ReplaceAll(originConfig, "BODY", body), args: peers[0].args}
+	t, err := b.run(ctx, nginx, origin)
+	if err != nil {
+		return nil, err
+	}
+	b.origin = t.address
+	var targets []target
+	for _, name := range o.wanted() {
+		i := slices.IndexFunc(peers, func(p peer) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no peer is called %q; there are nginx, haproxy and caddy", name)
+		}
+		program, err := lookPath(name)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "versus: %s is not installed and left out\n", name)
+			continue
+		}
+		if t, err = b.run(ctx, program, peers[i]); err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	weir := peer{name: "weir", config: weirConfig, args: []string{"run", "-c", "CONFIG"}, env: []string{"GOMAXPROCS=1"}}
+	t, err = b.run(ctx, o.weir, weir)
+	return append(targets, t), err
+}
+
+// run starts one process in a directory of its own and waits until it
+// listens.
+func (b *bed) run(ctx context.Context, program string, p peer) (target, error) {
+	dir := filepath.Join(b.dir, p.name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return target{}, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return target{}, err
+	}
+	fill := strings.NewReplacer("LISTEN", address, "ORIGIN", b.origin, "DIR", dir, "CONFIG", filepath.Join(dir, "config"))
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(fill.Replace(p.config)), 0o644); err != nil {
+		return target{}, err
+	}
+	args := []string{"-c", strconv.Itoa(b.core), program}
+	for _, a := range p.args {
+		args = append(args, fill.Replace(a))
+	}
+	out, err := os.Create(filepath.Join(dir, "output"))
+	if err != nil {
+		return target{}, err
+	}
+	defer out.Close()
+	// taskset becomes the program: the process keeps its id.
+	cmd := exec.CommandContext(ctx, "taskset", args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
+	cmd.Env = append(os.Environ(), p.env...)
+	if err := cmd.Start(); err != nil {
+		return target{}, err
+	}
+	b.procs = append(b.procs, cmd)
+	t := target{name: p.name, address: address, pid: cmd.Process.Pid}
+	if err := listening(ctx, address); err != nil {
+		text, _ := os.ReadFile(out.Name())
+		return t, fmt.Errorf("%s does not listen: %w\n%s", p.name, err, text)
+	}
+	return t, nil
+}
+
+// stop ends every process, the newest first.
+func (b *bed) stop() {
+	for _, cmd := range slices.Backward(b.procs) {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		killer := time.AfterFunc(startWait, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		killer.Stop()
+	}
+}
+
+// freeAddress finds a port that nobody uses now.
+func freeAddress() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
+}
+
+// listening waits until somebody accepts at address.
+func listening(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	var d net.Dialer
+	for {
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
