@@ -1,0 +1,112 @@
+package pool
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/loop"
+	"weir/internal/metrics"
+)
+
+// cacheLine keeps what different processors write apart; two lines, because
+// processors fetch them in pairs.
+const cacheLine = 128
+
+// Backend is one address in one pool, and everything Weir remembers about it.
+// It outlives the Sets and Specs that list it: a lease returns to the Backend
+// it was taken from, whatever the pool looks like by then.
+type Backend struct {
+	pool    *Pool
+	id      uint64
+	key     string // id as the prober's key
+	address string
+	metrics *metrics.Backend
+	load    *load // written before the first Set lists the Backend
+
+	target  atomic.Pointer[loop.Addr]
+	retired atomic.Bool
+
+	errs    atomic.Int64  // bad outcomes in a row; loops count, the pool's goroutine resets
+	lastBad atomic.Uint32 // the latest bad Outcome, for the log
+
+	condition // under pool.mu
+}
+
+// load is how busy a backend is. A backend that leaves a pool and comes back
+// while requests of its former life still run shares it with its successor:
+// max_requests is about the address, not about the object.
+type load struct {
+	_        [cacheLine]byte
+	inFlight atomic.Int64 // the one word that all loops write
+	_        [cacheLine]byte
+	loops    []loopLoad
+}
+
+// loopLoad is counted by one loop only, and added up when somebody asks.
+type loopLoad struct {
+	requests atomic.Uint64
+	errors   atomic.Uint64
+	_        [cacheLine - 16]byte
+}
+
+// condition is what is known about a Backend. The operator's axis, the probes'
+// axis and the traffic's axis are separate: none overwrites another.
+type condition struct {
+	spec  BackendSpec
+	check *CheckSpec
+
+	nameError string             // why the last look-up failed, or the address is not one
+	stopName  context.CancelFunc // ends the goroutine that resolves the name; nil if there is none
+
+	admin Admin
+
+	verdict      verdict
+	verdictCause string
+	last         LastCheck
+
+	ejectedUntil time.Time // zero: not ejected
+	ejectCause   string
+	ejections    int       // how many the next ejection counts as having come before it
+	returned     time.Time // end of the last ejection
+
+	settled chan struct{} // closed once there is a first verdict or none is needed
+
+	state string // derived from the axes above
+	since time.Time
+	cause string
+}
+
+// verdict is what probes say.
+type verdict uint8
+
+const (
+	unknown verdict = iota
+	up
+	down
+)
+
+// ID is unique to this Backend among all of the process.
+func (b *Backend) ID() uint64 { return b.id }
+
+// Address is the address as the operator wrote it.
+func (b *Backend) Address() string { return b.address }
+
+// Target is where to connect: the address, resolved. It is invalid while a name
+// has no answer, which no Backend of a lease is; it may change between calls.
+func (b *Backend) Target() loop.Addr {
+	if a := b.target.Load(); a != nil {
+		return *a
+	}
+	return loop.Addr{}
+}
+
+// InFlight is the number of leases that have not been returned.
+func (b *Backend) InFlight() int { return int(b.load.inFlight.Load()) }
+
+// Retired reports whether the pool no longer lists the backend. Leases remain
+// valid; connections to it need not be kept.
+func (b *Backend) Retired() bool { return b.retired.Load() }
+
+// Metrics are the backend's counters, never nil.
+func (b *Backend) Metrics() *metrics.Backend { return b.metrics }

@@ -1,0 +1,112 @@
+package pool
+
+import "errors"
+
+// Why Acquire found no backend. The caller answers 503 to each, with a reason
+// of its own.
+var (
+	ErrEmpty     = errors.New("pool has no backends")                 // none listed, or no name resolved
+	ErrNoHealthy = errors.New("pool has no healthy backend")          // all out, or all tried
+	ErrAllFull   = errors.New("every backend is at its max_requests") // of those in rotation and not tried
+)
+
+// Outcome is how a request on a lease ended.
+type Outcome uint8
+
+// The outcomes. Those after Success are the backend's fault, up to Stale.
+const (
+	Success         Outcome = iota
+	BadStatus               // 502, 503 or 504 from the backend
+	ConnectRefused          // or unreachable
+	ConnectTimeout          //
+	Reset                   // closed before the answer was complete, on a connection that was not stale
+	ResponseTimeout         // no answer in time
+	BadResponse             // not HTTP, or more header than allowed
+	Stale                   // a kept connection that the backend had closed: says nothing about the backend
+	ClientClosed            // the client left first: says nothing about the backend
+)
+
+var outcomeNames = [...]string{
+	Success: "success", BadStatus: "bad_status", ConnectRefused: "connect_refused",
+	ConnectTimeout: "connect_timeout", Reset: "upstream_reset", ResponseTimeout: "upstream_timeout",
+	BadResponse: "bad_response", Stale: "stale", ClientClosed: "client_closed",
+}
+
+// String is the outcome in the words of the access log.
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// Bad reports whether the outcome counts against the backend.
+func (o Outcome) Bad() bool { return BadStatus <= o && o <= BadResponse }
+
+// Tried lists the backends that one request has already tried, so that a retry
+// goes elsewhere. It is passed by value: behind a pointer it would escape.
+type Tried struct {
+	list [4]*Backend
+	n    uint8
+}
+
+// Add enters b; the fifth and later ones are forgotten.
+func (t *Tried) Add(b *Backend) {
+	if int(t.n) < len(t.list) {
+		t.list[t.n] = b
+		t.n++
+	}
+}
+
+// Has reports whether b has been entered.
+func (t Tried) Has(b *Backend) bool {
+	for i := range int(t.n) {
+		if t.list[i] == b {
+			return true
+		}
+	}
+	return false
+}
+
+// Lease is one request's hold on one Backend. Whoever has it calls Done exactly
+// once; it is not copied after that.
+type Lease struct {
+	b    *Backend
+	loop int32
+	done bool
+}
+
+// Backend is what the lease is on, also after Done. Nil for a zero Lease.
+func (l Lease) Backend() *Backend { return l.b }
+
+// Done gives the lease back with how the request ended. It may be called from
+// any goroutine. A second call panics: it would count somebody else's request
+// as ended.
+func (l *Lease) Done(o Outcome) {
+	if l.done || l.b == nil {
+		panic("BUG: Lease.Done called twice, or on a zero Lease")
+	}
+	l.done = true
+	b := l.b
+	count := &b.load.loops[l.loop]
+	count.requests.Add(1)
+	switch {
+	case o.Bad():
+		count.errors.Add(1)
+		b.strike(o)
+	case o == Success && b.errs.Load() != 0: // looked at first: a healthy backend's line stays shared
+		b.errs.Store(0)
+	}
+	n := b.load.inFlight.Add(-1)
+	if n < 0 {
+		panic("BUG: more leases returned than taken")
+	}
+	if n == 0 && b.retired.Load() {
+		b.pool.lastLeaseEnded()
+	}
+}
+
+// strike counts a bad outcome. What follows from it is decided by the pool's
+// goroutine, never by a request.
+func (b *Backend) strike(o Outcome) {
+	b.lastBad.Store(uint32(o))
+	n := b.errs.Add(1)
+	if limit := b.pool.errorLimit.Load(); limit > 0 && n >= limit {
+		b.pool.kick()
+	}
+}

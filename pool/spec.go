@@ -1,0 +1,95 @@
+package pool
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/health"
+	"weir/internal/metrics"
+)
+
+// The balancing policies that Spec.Balance names.
+const (
+	WeightedRoundRobin = "weighted_round_robin"
+	RoundRobin         = "round_robin" // as if all weights were 1
+)
+
+// Spec is what the operator wants a pool to be. A Pool keeps what it is given:
+// do not change it afterwards.
+type Spec struct {
+	Name     string // for the reader: the Pool has its own
+	Balance  string // "" is WeightedRoundRobin
+	Backends []BackendSpec
+	Check    *CheckSpec // nil: backends are taken to be up
+	Passive  Passive
+}
+
+// BackendSpec is one backend of a Spec. A second one with the same address is
+// ignored.
+type BackendSpec struct {
+	Address     string // host:port, [v6]:port or unix:/path; with the pool's name its identity
+	Weight      int    // below 1 counts as 1
+	Tier        int    // the lowest one with a usable backend gets the requests
+	MaxRequests int    // in flight at once; 0: no limit
+}
+
+// CheckSpec says how backends are probed.
+type CheckSpec struct {
+	Check    health.Check
+	Key      string        // equal Keys mean equal Checks, which may not be comparable
+	Interval time.Duration // must be positive
+	Timeout  time.Duration // must be positive
+	Fall     int           // failures in a row until down; the first result of a new backend decides alone
+	Rise     int           // passes in a row until up
+}
+
+// Passive says when failing requests take a backend out, and for how long.
+type Passive struct {
+	ConsecutiveErrors int           // 0: never
+	Ejection          time.Duration // the first time; twice that the second time, and so on
+	MaxEjection       time.Duration // and no longer than this; 0: no limit
+	MaxEjected        int           // percent of the ready backends out at once; see ejectionCap
+}
+
+// Options are what a Pool needs from its surroundings.
+type Options struct {
+	Loops   int               // Acquire's loop is below this; 0: GOMAXPROCS
+	Log     *zap.Logger       // nil: silent
+	Metrics *metrics.Registry // nil: counted but not shown
+
+	// Resolve looks host names up; nil: net.DefaultResolver. It returns soon
+	// after ctx ends.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	// Events is told of every change of a backend, one at a time and in
+	// order. It must not block and must not call Close; the pool's other
+	// methods it may call.
+	Events func(Event)
+}
+
+// Event is one change of one backend.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Pool    string    `json:"pool"`
+	Backend string    `json:"backend"` // address as written
+	What    string    `json:"what"`    // one of the Event constants
+	Cause   string    `json:"cause"`
+}
+
+// What an Event says.
+const (
+	EventAdded       = "added"
+	EventRemoved     = "removed"
+	EventUp          = "up"   // probes
+	EventDown        = "down" // probes
+	EventEjected     = "ejected"
+	EventReturned    = "returned" // from an ejection
+	EventDrain       = "drain"
+	EventMaintenance = "maintenance"
+	EventReady       = "ready"
+	EventResolved    = "resolved" // first address of a name, or another one than before
+	EventUnresolved  = "unresolved"
+)

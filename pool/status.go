@@ -1,0 +1,132 @@
+package pool
+
+import (
+	"cmp"
+	"time"
+)
+
+// What BackendStatus.State says: the axes of a backend's state in one word, of
+// which the first that applies is given.
+const (
+	StateMaintenance = "maintenance"
+	StateDraining    = "draining"
+	StateUnresolved  = "unresolved" // a name without an answer so far
+	StateDown        = "down"       // probes
+	StateUnknown     = "unknown"    // no probe has ended yet
+	StateEjected     = "ejected"    // traffic
+	StateUp          = "up"         // in rotation, if its tier is the one that serves
+)
+
+// states lists what State can be.
+var states = [...]string{
+	StateUp, StateDown, StateUnknown, StateUnresolved, StateEjected, StateDraining, StateMaintenance,
+}
+
+// Status is a pool at one moment, for people and programs.
+type Status struct {
+	Name     string          `json:"name"`
+	Balance  string          `json:"balance"`
+	Backends []BackendStatus `json:"backends"` // in the order of the Spec
+}
+
+// BackendStatus is one backend of a Status.
+type BackendStatus struct {
+	Address         string     `json:"address"`          // as written
+	Target          string     `json:"target,omitempty"` // resolved; "" while there is none
+	Weight          int        `json:"weight"`
+	EffectiveWeight int        `json:"effective_weight"` // 0: gets no new requests
+	Tier            int        `json:"tier"`
+	MaxRequests     int        `json:"max_requests"` // 0: no limit
+	Admin           Admin      `json:"admin"`
+	Health          string     `json:"health"` // up, down, unknown or unresolved; up where there is no check
+	Ejected         bool       `json:"ejected"`
+	EjectedUntil    time.Time  `json:"ejected_until,omitzero"`
+	State           string     `json:"state"` // one of the State constants
+	Since           time.Time  `json:"since"` // of State
+	Cause           string     `json:"cause,omitempty"`
+	InFlight        int        `json:"in_flight"`
+	LastCheck       *LastCheck `json:"last_check,omitempty"`
+	Requests        uint64     `json:"requests"` // ended, since the backend was added
+	Errors          uint64     `json:"errors"`   // of these, with a bad Outcome
+}
+
+// Status describes the pool as it is now.
+func (p *Pool) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Status{Name: p.name, Balance: p.spec.Balance, Backends: make([]BackendStatus, len(p.order))}
+	if s.Balance == "" {
+		s.Balance = WeightedRoundRobin
+	}
+	serves, any := p.servingTier()
+	for i, b := range p.order {
+		s.Backends[i] = b.status()
+		if any && b.usable() && b.spec.Tier == serves {
+			s.Backends[i].EffectiveWeight = p.weight(b)
+		}
+	}
+	return s
+}
+
+// servingTier is the tier that gets the requests. p.mu is held.
+func (p *Pool) servingTier() (tier int, any bool) {
+	for _, b := range p.order {
+		if b.usable() && (!any || b.spec.Tier < tier) {
+			tier, any = b.spec.Tier, true
+		}
+	}
+	return tier, any
+}
+
+func (b *Backend) status() BackendStatus {
+	s := BackendStatus{
+		Address: b.address, Weight: max(1, b.spec.Weight), Tier: b.spec.Tier, MaxRequests: b.spec.MaxRequests,
+		Admin: b.admin, Health: b.health(), Ejected: !b.trusted(), EjectedUntil: b.ejectedUntil,
+		State: b.state, Since: b.since, Cause: b.cause, InFlight: b.InFlight(),
+	}
+	if a := b.Target(); a.IsValid() {
+		s.Target = a.String()
+	}
+	if !b.last.At.IsZero() {
+		last := b.last
+		s.LastCheck = &last
+	}
+	for i := range b.load.loops {
+		s.Requests += b.load.loops[i].requests.Load()
+		s.Errors += b.load.loops[i].errors.Load()
+	}
+	return s
+}
+
+// health is the probes' axis alone.
+func (b *Backend) health() string {
+	switch {
+	case b.target.Load() == nil:
+		return StateUnresolved
+	case b.verdict == down:
+		return StateDown
+	case b.verdict == unknown:
+		return StateUnknown
+	}
+	return StateUp
+}
+
+// settleState derives state and its cause from the axes, and since when. p.mu
+// is held.
+func (b *Backend) settleState(now time.Time) {
+	state, cause := b.health(), b.verdictCause
+	switch {
+	case b.admin == Maintenance:
+		state, cause = StateMaintenance, "set by the operator"
+	case b.admin == Drain:
+		state, cause = StateDraining, "set by the operator"
+	case state == StateUnresolved:
+		cause = cmp.Or(b.nameError, "waiting for the name to resolve")
+	case state == StateUp && !b.trusted():
+		state, cause = StateEjected, b.ejectCause
+	}
+	if state != b.state {
+		b.state, b.since = state, now
+	}
+	b.cause = cause
+}
