@@ -1,0 +1,72 @@
+package config
+
+import "time"
+
+// Every default of the configuration is in this file and nowhere else.
+
+func defaultConfig() Config {
+	return Config{
+		Admin:   Admin{Address: "127.0.0.1:9900"},
+		History: History{Keep: 50},
+		Log:     Log{Level: "info", Access: true, AccessFormat: "json", Sample: 1},
+		Defaults: Defaults{
+			Timeouts: Timeouts{
+				ClientHeader:   10 * time.Second,
+				ClientBodyIdle: 30 * time.Second,
+				ClientIdle:     75 * time.Second,
+				Connect:        3 * time.Second,
+				Response:       60 * time.Second,
+				StreamIdle:     time.Hour,
+			},
+			Limits: Limits{HeaderBytes: 32 << 10, Headers: 100},
+		},
+	}
+}
+
+func defaultListener() Listener { return Listener{Protocol: "http"} }
+
+func defaultRoute(base Defaults) Route {
+	return Route{
+		Retries:  Retries{Attempts: 1},
+		Timeouts: base.Timeouts,
+		Limits:   base.Limits,
+	}
+}
+
+func defaultRedirect() Redirect { return Redirect{Status: 308} }
+
+func defaultRespond() Respond { return Respond{Status: 200, ContentType: "text/plain"} }
+
+func defaultPool(name string, base Defaults) Pool {
+	return Pool{
+		Name:    name,
+		Balance: "weighted_round_robin",
+		Health: Health{Passive: Passive{
+			ConsecutiveErrors: 5,
+			Ejection:          10 * time.Second,
+			MaxEjection:       300 * time.Second,
+			MaxEjected:        50,
+		}},
+		// Shorter than the 60 s after which common servers close an idle
+		// connection themselves: who closes first loses no request.
+		KeepAlive: KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
+		Timeouts:  base.Timeouts,
+		Limits:    base.Limits,
+	}
+}
+
+func defaultBackend() Backend { return Backend{Weight: 1, MaxRequests: 1024} }
+
+// defaultActive is what `active: {}` means; without the key there are no probes.
+func defaultActive() Active {
+	return Active{
+		Type:     "http",
+		Path:     "/",
+		Method:   "GET",
+		Expect:   []StatusRange{{From: 200, To: 399}},
+		Interval: 5 * time.Second,
+		Timeout:  2 * time.Second,
+		Fall:     3,
+		Rise:     2,
+	}
+}
