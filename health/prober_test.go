@@ -169,13 +169,13 @@ func TestProberTimeout(t *testing.T) {
 func TestProberSync(t *testing.T) {
 	bubble(t, `
 		10ms a + up! first
-		10ms b + up! first
+		12ms b + up! first
 		3.01s c + up! first
 		5.01s a + up`,
 		func(p *health.Prober) {
 			a, b := target("+"), target("+")
 			p.Sync(targets{"a": a})
-			synctest.Wait()
+			time.Sleep(2 * time.Millisecond)
 			p.Sync(targets{"a": a, "b": b}) // a is equal: no new first probe
 			time.Sleep(3 * time.Second)
 			a.Check = &script{answers: "-"} // the Key says it is the same
