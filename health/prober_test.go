@@ -170,7 +170,7 @@ func TestProberSync(t *testing.T) {
 	bubble(t, `
 		10ms a + up! first
 		12ms b + up! first
-		3.01s c + up! first
+		3.012s c + up! first
 		5.01s a + up`,
 		func(p *health.Prober) {
 			a, b := target("+"), target("+")
