@@ -1,0 +1,60 @@
+package control
+
+import (
+	"fmt"
+
+	"weir/health"
+	"weir/internal/config"
+	"weir/pool"
+)
+
+// spec is a configured pool as package pool wants it.
+func spec(p config.Pool) pool.Spec {
+	s := pool.Spec{
+		Name:    p.Name,
+		Balance: p.Balance,
+		Passive: pool.Passive{
+			ConsecutiveErrors: p.Health.Passive.ConsecutiveErrors,
+			Ejection:          p.Health.Passive.Ejection,
+			MaxEjection:       p.Health.Passive.MaxEjection,
+			MaxEjected:        p.Health.Passive.MaxEjected,
+		},
+	}
+	for _, b := range p.Backends {
+		if b.Weight == 0 {
+			continue // no traffic; a pool has no share that is nothing
+		}
+		s.Backends = append(s.Backends, pool.BackendSpec{
+			Address: b.Address, Weight: b.Weight, Tier: b.Tier, MaxRequests: b.MaxRequests,
+		})
+	}
+	if a := p.Health.Active; a != nil {
+		s.Check = &pool.CheckSpec{
+			Check:    check(*a),
+			Key:      checkKey(*a),
+			Interval: a.Interval,
+			Timeout:  a.Timeout,
+			Fall:     a.Fall,
+			Rise:     a.Rise,
+		}
+	}
+	return s
+}
+
+func check(a config.Active) health.Check {
+	if a.Type == "tcp" {
+		return health.TCP{Port: a.Port}
+	}
+	h := health.HTTP{Path: a.Path, Method: a.Method, Host: a.Host, Body: a.Body, Port: a.Port}
+	for _, r := range a.Expect {
+		h.Expect = append(h.Expect, health.Range{From: r.From, To: r.To})
+	}
+	return h
+}
+
+// checkKey identifies what is asked. When and how often is compared by the
+// pool itself.
+func checkKey(a config.Active) string {
+	a.Interval, a.Timeout, a.Fall, a.Rise = 0, 0, 0, 0
+	return fmt.Sprintf("%+v", a)
+}

@@ -1,0 +1,48 @@
+package control
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weir/internal/metrics"
+)
+
+// gauges are what /metrics shows of the configuration. The writer sets them.
+type gauges struct {
+	version prometheus.Gauge
+	pinned  prometheus.Gauge
+	last    prometheus.Gauge
+	applies *prometheus.CounterVec
+}
+
+func newGauges(r *metrics.Registry) (*gauges, error) {
+	g := &gauges{
+		version: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_config_version", Help: "Number of the configuration version that is running.",
+		}),
+		pinned: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_config_pinned", Help: "1 while the configuration file is ignored, after a rollback for example.",
+		}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_config_last_apply_timestamp_seconds", Help: "When a configuration was last committed, in seconds since 1970.",
+		}),
+		applies: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_config_applies_total", Help: "Configurations by what became of them.",
+		}, []string{"result"}),
+	}
+	for _, result := range []string{"applied", "rejected", "rolled_back"} {
+		g.applies.WithLabelValues(result) // a series that starts at 0 can be alerted on
+	}
+	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies} {
+		if err := r.Prometheus().Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (g *gauges) setPinned(pinned bool) {
+	g.pinned.Set(0)
+	if pinned {
+		g.pinned.Set(1)
+	}
+}

@@ -1,0 +1,115 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/internal/config"
+	"weir/internal/history"
+)
+
+// Start opens the history and runs the file, or the newest good version if the
+// file is wrong, missing, pinned or was rolled back; it says so loudly. The
+// error means that there is nothing to run, that what there is cannot listen,
+// or that Strict forbids it; then nothing is left behind.
+func (c *Controller) Start(ctx context.Context) error {
+	disk := readFile(c.o.Path)
+	f := seen{path: c.o.Path, hash: disk.hash, err: disk.err}
+	var cfg *config.Config
+	if f.err == nil {
+		cfg, f.err = config.Parse(c.o.Path, disk.source, c.o.Env)
+	}
+	dir := historyDir(c.o.Path, guessDir(disk.source, c.o.Env))
+	if cfg != nil {
+		dir = historyDir(c.o.Path, cfg.History.Dir)
+	}
+	var err error
+	// Nothing is removed before the configuration says how many to keep.
+	if c.history, err = history.Open(dir, math.MaxInt); err != nil {
+		c.history = nil
+		return fmt.Errorf("%w; history.dir in %s names another place", err, c.o.Path)
+	}
+	if err := c.startWith(ctx, disk, f, cfg); err != nil {
+		c.history.Close()
+		c.history = nil
+		return err
+	}
+	return nil
+}
+
+func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *config.Config) error {
+	for _, err := range c.history.Damaged() {
+		c.log.Error("history", zap.String("dir", c.history.Dir()), zap.Error(err))
+	}
+	versions := c.history.List()
+	d, err := decide(f, versions, c.history.State(), c.o.Strict)
+	if err != nil {
+		return fmt.Errorf("%w (looked in %s)", err, c.history.Dir())
+	}
+	ch := change{source: disk.source, cfg: cfg, meta: history.Version{Origin: "start"}}
+	if !d.file {
+		if ch, err = c.earlier(versions, d.version); err != nil {
+			return errors.Join(err, f.err)
+		}
+	}
+	ch.pin, ch.round = d.pin, probeRound
+	if ch.pin.Pinned && ch.pin.Since.IsZero() {
+		ch.pin.Since = time.Now().UTC().Truncate(time.Millisecond)
+	}
+	c.boot = ch.cfg
+	v, err := c.carry(ctx, ch, disk)
+	if err != nil {
+		return err
+	}
+	if d.state == Rejected {
+		c.startRejected(disk, f.err)
+	}
+	if d.loud != "" {
+		c.log.Warn(d.loud, zap.Int("version", v.Number))
+	}
+	if d.file {
+		c.gauges.applies.WithLabelValues(Applied).Inc()
+		c.events.send(Event{Kind: Applied, Version: v.Number, Origin: "start"})
+	}
+	c.log.Info("configuration runs", zap.Int("version", v.Number), zap.Bool("new", d.file),
+		zap.String("history", c.history.Dir()))
+	return nil
+}
+
+// earlier loads version n or, if it does not parse any more, the newest good
+// one before it that does: the environment may be another than then.
+func (c *Controller) earlier(versions []history.Version, n int) (change, error) {
+	var errs []error
+	for _, v := range goodVersions(versions) {
+		if v.Number > n {
+			continue
+		}
+		ch, err := c.revive(v)
+		if err == nil {
+			ch.meta = v
+			return ch, nil
+		}
+		c.log.Error("version cannot be run", zap.Int("version", v.Number), zap.Error(err))
+		errs = append(errs, err)
+	}
+	return change{}, fmt.Errorf("nothing to run: no version that is kept is usable: %w", errors.Join(errs...))
+}
+
+// startRejected tells what is wrong with the file that is not run.
+func (c *Controller) startRejected(disk file, err error) {
+	var problems config.Problems
+	errors.As(err, &problems)
+	message := ""
+	if problems == nil {
+		message = err.Error()
+	}
+	c.showRejected(disk.source, problems, message)
+	c.gauges.applies.WithLabelValues(Rejected).Inc()
+	c.logProblems(problems)
+	c.events.send(Event{Kind: Rejected, Origin: "start", Version: c.current.Load().version.Number, Cause: err.Error()})
+}

@@ -1,0 +1,227 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/internal/config"
+	"weir/internal/history"
+	"weir/pool"
+	"weir/proxy"
+)
+
+// Status is what runs and where it comes from, for people and programs.
+type Status struct {
+	Version  int           `json:"version"` // 0: nothing runs yet
+	Hash     string        `json:"hash"`
+	Since    time.Time     `json:"since"` // the version runs
+	Origin   string        `json:"origin"`
+	Author   string        `json:"author,omitempty"`
+	Started  time.Time     `json:"started"` // this process runs something
+	Ready    bool          `json:"ready"`
+	Pinned   *Pin          `json:"pinned,omitempty"`
+	File     File          `json:"file"`
+	Restart  []Change      `json:"restart_needed,omitempty"` // settings that differ from what this process started with
+	History  HistoryStatus `json:"history"`
+	Traffic  proxy.Status  `json:"traffic"` // listeners, requests in flight
+	Pools    []pool.Status `json:"pools"`
+	Warnings []string      `json:"warnings,omitempty"` // what the operator should look at, a sentence each
+}
+
+// Pin says since when and why the file is ignored.
+type Pin struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+}
+
+// HistoryStatus is where versions are kept, and how many are.
+type HistoryStatus struct {
+	Dir      string   `json:"dir"`
+	Versions int      `json:"versions"`
+	Damaged  []string `json:"damaged,omitempty"`
+}
+
+// Status describes this moment.
+func (c *Controller) Status() Status {
+	v := c.current.Load()
+	if v == nil {
+		return Status{File: File{Path: c.o.Path}, Pools: []pool.Status{}}
+	}
+	s := Status{
+		Version: v.version.Number, Hash: v.version.Hash, Since: v.since,
+		Origin: v.version.Origin, Author: v.version.Author, Started: v.started,
+		Ready: c.o.Proxy.Ready(), File: v.file, Traffic: c.o.Proxy.Status(), Pools: poolStatus(v),
+		Restart: waiting(c.boot, v.cfg),
+		History: HistoryStatus{Dir: c.history.Dir(), Versions: len(c.history.List())},
+	}
+	if v.pin.Pinned {
+		s.Pinned = &Pin{Since: v.pin.Since, Reason: v.pin.Reason}
+	}
+	for _, err := range c.history.Damaged() {
+		s.History.Damaged = append(s.History.Damaged, err.Error())
+	}
+	// The watcher tells of edits, and not of a file that has gone.
+	if _, err := os.Stat(c.o.Path); errors.Is(err, fs.ErrNotExist) {
+		s.File.State, s.File.Problems = Missing, nil
+	}
+	s.Warnings = warnings(s)
+	return s
+}
+
+// waiting lists the settings of now that only a restart puts in force.
+func waiting(boot, now *config.Config) []Change {
+	old, new := &config.Config{Admin: boot.Admin}, &config.Config{Admin: now.Admin}
+	old.History.Dir, new.History.Dir = boot.History.Dir, now.History.Dir
+	return plan(old, new)
+}
+
+// warnings names what is not as the operator may think.
+func warnings(s Status) []string {
+	var w []string
+	switch s.File.State {
+	case Rejected:
+		w = append(w, fmt.Sprintf("%s was rejected; version %d goes on", s.File.Path, s.Version))
+	case Missing:
+		w = append(w, fmt.Sprintf("%s is missing; version %d goes on", s.File.Path, s.Version))
+	}
+	if s.Pinned != nil {
+		w = append(w, fmt.Sprintf("pinned, %s is ignored: %s", s.File.Path, s.Pinned.Reason))
+	}
+	for _, ch := range s.Restart {
+		w = append(w, ch.String())
+	}
+	return append(w, s.History.Damaged...)
+}
+
+// Pools describes all pools, by name.
+func (c *Controller) Pools() []pool.Status {
+	v := c.current.Load()
+	if v == nil {
+		return nil
+	}
+	return poolStatus(v)
+}
+
+func poolStatus(v *view) []pool.Status {
+	out := make([]pool.Status, 0, len(v.pools))
+	for _, name := range slices.Sorted(maps.Keys(v.pools)) {
+		out = append(out, v.pools[name].Status())
+	}
+	return out
+}
+
+// Pool describes one pool; false if there is none of that name.
+func (c *Controller) Pool(name string) (pool.Status, bool) {
+	if v := c.current.Load(); v != nil && v.pools[name] != nil {
+		return v.pools[name].Status(), true
+	}
+	return pool.Status{}, false
+}
+
+// Mark sets the administrative state of a backend and returns once new
+// requests respect it. It is a fact, not a version: it lasts as long as the
+// backend is configured. The error is a *pool.UnknownBackendError if there is
+// no such pool or backend.
+func (c *Controller) Mark(poolName, address string, a pool.Admin, o Origin) error {
+	v := c.current.Load()
+	if v == nil || v.pools[poolName] == nil {
+		return &pool.UnknownBackendError{Pool: poolName, Address: address}
+	}
+	if err := v.pools[poolName].Mark(address, a); err != nil {
+		return err
+	}
+	c.log.Info("backend marked", zap.String("pool", poolName), zap.String("backend", address),
+		zap.String("admin", a.String()), zap.String("origin", o.Kind), zap.String("author", o.Author))
+	return nil
+}
+
+// Config returns the running version and its bytes, which are not to be
+// changed; 0 before Start.
+func (c *Controller) Config() (version int, source []byte) {
+	v := c.current.Load()
+	if v == nil {
+		return 0, nil
+	}
+	return v.version.Number, v.source
+}
+
+// Running returns the configuration that runs; nil before Start. It is not to
+// be changed.
+func (c *Controller) Running() *config.Config {
+	if v := c.current.Load(); v != nil {
+		return v.cfg
+	}
+	return nil
+}
+
+// Versions lists the versions that are kept, oldest first.
+func (c *Controller) Versions() []history.Version {
+	if c.current.Load() == nil {
+		return nil
+	}
+	return c.history.List()
+}
+
+// Version returns one version and its bytes, or history.ErrNotFound.
+func (c *Controller) Version(n int) (history.Version, []byte, error) {
+	if c.current.Load() == nil {
+		return history.Version{}, nil, fmt.Errorf("version %d: %w", n, history.ErrNotFound)
+	}
+	v, source, err := c.history.Get(n)
+	if errors.Is(err, history.ErrNotFound) {
+		err = fmt.Errorf("%w; %s", err, kept(c.history.List()))
+	}
+	return v, source, err
+}
+
+// Diff is what leads from version A to version B.
+type Diff struct {
+	A       int      `json:"a"`
+	B       int      `json:"b"`
+	Changes []Change `json:"changes"` // in meaning
+	Lines   []string `json:"lines"`   // Changes, one line each
+	Text    string   `json:"text"`    // unified, of the bytes; empty if they are equal
+	Note    string   `json:"note,omitempty"`
+}
+
+// Diff compares two versions, in meaning and as text. If one cannot be read as
+// a configuration any more, there is the text alone and a Note. The error is
+// history.ErrNotFound for a version that is not kept.
+func (c *Controller) Diff(a, b int) (Diff, error) {
+	_, old, err := c.Version(a)
+	if err != nil {
+		return Diff{}, err
+	}
+	_, new, err := c.Version(b)
+	if err != nil {
+		return Diff{}, err
+	}
+	d := Diff{A: a, B: b, Changes: []Change{}, Lines: []string{}}
+	d.Text = unified(fmt.Sprintf("version %d", a), fmt.Sprintf("version %d", b), string(old), string(new))
+	before, errA := config.Parse(fmt.Sprintf("version %d", a), old, c.o.Env)
+	after, errB := config.Parse(fmt.Sprintf("version %d", b), new, c.o.Env)
+	if err := errors.Join(errA, errB); err != nil {
+		d.Note = "compared as text only: " + err.Error()
+		return d, nil
+	}
+	d.Changes = append(d.Changes, plan(before, after)...)
+	d.Lines = lines(d.Changes)
+	return d, nil
+}
+
+// Events returns the last events, oldest first, and a function that subscribes
+// to those that follow. A subscription's channel is closed when its ctx ends
+// or the Controller closes; a reader that is too slow misses events. Between
+// the two calls an event may come twice or, if there are many, not at all: IDs
+// tell.
+func (c *Controller) Events() (past []Event, subscribe func(ctx context.Context) <-chan Event) {
+	return c.events.history(), c.events.subscribe
+}
