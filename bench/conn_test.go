@@ -43,7 +43,7 @@ func TestAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := p.causeText()
+		got := p.Causes()
 		if p.Answers > 0 {
 			got = strings.TrimSpace(got + " " + p.statusText() + " " + Bytes(p.BodyBytes))
 		}

@@ -113,7 +113,7 @@ func (p *Report) WriteText(w io.Writer) error {
 	}
 	fmt.Fprintf(tw, "%s %s\n%d connections, %s, %.2f s\n\n", p.Method, p.URL, p.Connections, loop, p.Seconds)
 	fmt.Fprintf(tw, "answers\t%d\t%.1f/s\t%s\n", p.Answers, p.PerSecond, Bytes(p.BodyBytes))
-	fmt.Fprintf(tw, "failed\t%d\t%s\n", p.Failed, p.causeText())
+	fmt.Fprintf(tw, "failed\t%d\t%s\n", p.Failed, p.Causes())
 	fmt.Fprintf(tw, "status\t%s\n", p.statusText())
 	fmt.Fprintf(tw, "connects\t%d\n", p.Connects)
 	if p.NotSent > 0 {
@@ -139,8 +139,8 @@ func (q Quantiles) row(w io.Writer, name string) {
 	fmt.Fprintln(w)
 }
 
-// causeText is the errors by cause, most frequent first.
-func (p *Report) causeText() string {
+// Causes is the errors by cause, most frequent first.
+func (p *Report) Causes() string {
 	names := slices.SortedFunc(maps.Keys(p.ErrorCounts), func(a, b string) int {
 		return int(p.ErrorCounts[b] - p.ErrorCounts[a])
 	})
