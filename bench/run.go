@@ -154,9 +154,9 @@ func (w *worker) loop(ctx context.Context) {
 		if !ok {
 			return
 		}
-		// A ticket that waited for this worker beyond the end is not sent;
-		// the report says how many there were.
-		if !wait(ctx, due) || w.over() {
+		// A ticket that no worker was free for until the end is not sent; the
+		// report says how many there were.
+		if w.over() || !wait(ctx, due) {
 			return
 		}
 		w.shard.begin()
