@@ -1,0 +1,143 @@
+package proxy
+
+import (
+	"bytes"
+	"net/http"
+
+	"weir/internal/metrics"
+)
+
+// An answer that Weir makes itself has a reason: in the access log, in
+// weir_errors_total and in X-Weir-Reason. Its body is one sentence, as text or
+// JSON, and names no address.
+
+// sentences explain a reason to whoever sent the request.
+var sentences = map[metrics.Reason]string{
+	metrics.NoRoute:         "nothing here serves this host and path",
+	metrics.NoHealthy:       "no backend of this service is healthy",
+	metrics.PoolEmpty:       "this service has no backends",
+	metrics.AllFull:         "every backend of this service is busy",
+	metrics.ConnectRefused:  "the backend refused the connection",
+	metrics.ConnectTimeout:  "the backend did not accept the connection in time",
+	metrics.UpstreamReset:   "the backend closed the connection before it answered",
+	metrics.UpstreamTimeout: "the backend did not answer in time",
+	metrics.BadResponse:     "the backend sent something that is not an HTTP answer",
+	metrics.RequestTimeout:  "the request took longer than it may",
+	metrics.HeaderTooLarge:  "the header of the request is too large",
+	metrics.URITooLong:      "the request line is too long",
+	metrics.BodyTooLarge:    "the body of the request is too large",
+	metrics.BadRequest:      "this is not a well-formed HTTP/1.1 request",
+	metrics.ClientTimeout:   "the request did not arrive in time",
+	metrics.RateLimited:     "too many connections from this address",
+	metrics.Denied:          "this client may not come in",
+	metrics.ShuttingDown:    "the proxy is shutting down",
+}
+
+// refuse answers with a reason instead of an answer from a backend.
+func (ex *exchange) refuse(reason metrics.Reason) {
+	ex.reason = reason
+	if reason == metrics.ClientClosed {
+		ex.status = reason.Status()
+		ex.closing = true
+		ex.broken = true
+		return
+	}
+	if closesAfter(reason) {
+		ex.closing = true
+	}
+	contentType, body := "text/plain; charset=utf-8", ex.w.scratch[:0]
+	if ex.wantsJSON() {
+		contentType = "application/json"
+		body = append(append(body, `{"reason":"`...), reason.String()...)
+		body = append(append(body, `","message":"`...), sentences[reason]...)
+		body = append(body, "\"}\n"...)
+	} else {
+		body = append(append(append(body, reason.String()...), ": "...), sentences[reason]...)
+		body = append(body, '\n')
+	}
+	ex.w.scratch = body
+	ex.say(reason.Status(), contentType, nil, body)
+}
+
+// closesAfter lists the reasons after which the client's bytes are no longer
+// known to begin with a request.
+func closesAfter(r metrics.Reason) bool {
+	switch r {
+	case metrics.BadRequest, metrics.HeaderTooLarge, metrics.URITooLong, metrics.ClientTimeout,
+		metrics.BodyTooLarge, metrics.RateLimited:
+		return true
+	}
+	return false
+}
+
+// wantsJSON reads the Accept header no more closely than a one-line body needs.
+func (ex *exchange) wantsJSON() bool {
+	accept, ok := ex.head.Get("Accept", 0)
+	return ok && bytes.Contains(accept, []byte("application/json")) && !bytes.Contains(accept, []byte("text/html"))
+}
+
+// say sends an answer of Weir's own. extra is header lines, or nil.
+func (ex *exchange) say(status int, contentType string, extra, body []byte) {
+	ex.status = status
+	out := appendStatusLine(ex.out[:0], status)
+	out = append(out, "Date: "...)
+	out = append(out, ex.w.date()...)
+	out = append(out, crlf...)
+	if bodyless := status == http.StatusNoContent || status == http.StatusNotModified; !bodyless {
+		out = append(append(append(out, "Content-Type: "...), contentType...), "\r\nContent-Length: "...)
+		out = append(appendInt(out, int64(len(body))), crlf...)
+	} else {
+		body = nil
+	}
+	if ex.reason != metrics.NoReason {
+		out = append(append(append(out, "X-Weir-Reason: "...), ex.reason.String()...), crlf...)
+	}
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		out = append(out, "Retry-After: 1\r\n"...)
+	}
+	out = append(out, extra...)
+	if ex.site != nil {
+		out = append(out, ex.site.response.lines...)
+	}
+	ex.settleBody()
+	out = append(ex.appendConnection(out), crlf...)
+	if !ex.isHead {
+		out = append(out, body...)
+		ex.bytesOut += int64(len(body))
+	}
+	ex.out = out
+	if ex.sent || ex.cc.send(out, clientWriteIdle) != nil {
+		ex.clientLeft()
+	}
+}
+
+// appendConnection says whether the connection goes on, where that is not
+// implied by the client's version.
+func (ex *exchange) appendConnection(dst []byte) []byte {
+	switch {
+	case ex.closing:
+		return append(dst, "Connection: close\r\n"...)
+	case ex.http10:
+		return append(dst, "Connection: keep-alive\r\n"...)
+	}
+	return dst
+}
+
+func (ex *exchange) serveRedirect(r *redirect) {
+	ex.extra = append(ex.extra[:0], "Location: "...)
+	ex.extra = append(r.location(ex.extra, ex), crlf...)
+	ex.say(r.status, "text/plain; charset=utf-8", ex.extra, nil)
+}
+
+func (ex *exchange) serveRespond(r *respond) {
+	ex.say(r.status, r.contentType, nil, r.body)
+}
+
+// statusLines are the status lines that Weir sends itself.
+func appendStatusLine(dst []byte, status int) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = appendInt(dst, int64(status))
+	dst = append(dst, ' ')
+	dst = append(dst, http.StatusText(status)...)
+	return append(dst, crlf...)
+}

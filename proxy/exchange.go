@@ -1,0 +1,277 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"weir/internal/metrics"
+	"weir/internal/route"
+	"weir/pool"
+)
+
+// clientWriteIdle is how long a client may take nothing of an answer.
+const clientWriteIdle = time.Minute
+
+// exchange is one request in flight: what was asked, what was tried, what was
+// answered. A worker recycles them; nothing of one may be kept past finish.
+type exchange struct {
+	w   *worker
+	cc  *clientConn
+	ctx *fasthttp.RequestCtx
+	lc  *listenerConfig
+	snp *Snapshot // the one configuration of this request's whole life
+
+	start    time.Time
+	deadline time.Time // of the whole request; zero: none
+	site     *site     // nil until routed, and where nothing matched
+
+	method   []byte
+	isHead   bool
+	http10   bool
+	head     head
+	target   target
+	host     []byte // the authority the client asked for
+	client   netip.Addr
+	id       []byte // X-Request-Id
+	idBuf    [idLen]byte
+	madeID   bool // id is Weir's
+	upgrade  bool // the client asks for another protocol
+	body     requestBody
+	matching route.Request
+
+	begun bool // counted as begun by the route's metrics
+
+	headLen int   // of the request's head in out
+	sent    bool  // bytes of the answer went to the client
+	pump    *pump // sends a streaming body; nil without one
+	chunks  chunkReader
+	out     []byte // the head on its way to a backend, then the answer's to the client
+	extra   []byte
+
+	tried    pool.Tried
+	attempts []attempt
+	answer   responseHead // the head of the backend's answer
+
+	status   int
+	reason   metrics.Reason
+	closing  bool // the client's connection ends with this answer
+	broken   bool // the client is gone, or its answer was cut: close without a word
+	bytesIn  int64
+	bytesOut int64
+}
+
+// attempt is one try at one backend, as the access log shows it.
+type attempt struct {
+	backend *pool.Backend
+	status  int
+	reason  metrics.Reason
+	took    time.Duration
+	connect time.Duration
+	first   time.Duration // until the head of its answer
+}
+
+// serve handles one request: the story, top to bottom.
+func (w *worker) serve(ctx *fasthttp.RequestCtx) {
+	ex := w.begin(ctx)
+	switch {
+	case !ex.read():
+	case !ex.route():
+		ex.refuse(metrics.NoRoute)
+	case ex.site.maxBody > 0 && ex.body.length > ex.site.maxBody:
+		ex.refuse(metrics.BodyTooLarge)
+	case ex.site.redirect != nil:
+		ex.count()
+		ex.serveRedirect(ex.site.redirect)
+	case ex.site.respond != nil:
+		ex.count()
+		ex.serveRespond(ex.site.respond)
+	default:
+		ex.count()
+		ex.outbound()
+		ex.forward()
+	}
+	ex.finish()
+}
+
+// begin takes an exchange from the worker's free list.
+func (w *worker) begin(ctx *fasthttp.RequestCtx) *exchange {
+	cc := ctx.Conn().(*clientConn) // nothing else is ever served
+	cc.phase = inBody
+	ex := w.open(cc)
+	ex.ctx = ctx
+	return ex
+}
+
+// open begins an exchange on a connection.
+func (w *worker) open(cc *clientConn) *exchange {
+	var ex *exchange
+	if n := len(w.exchanges); n > 0 {
+		ex = w.exchanges[n-1]
+		w.exchanges = w.exchanges[:n-1]
+	} else {
+		ex = &exchange{w: w, out: make([]byte, 0, outSize), attempts: make([]attempt, 0, 4)}
+	}
+	ex.cc = cc
+	ex.snp = w.s.current.Load()
+	ex.lc = cc.ln.configIn(ex.snp)
+	ex.start = w.loop.Now()
+	ex.client = cc.peer.addr
+	ex.closing = cc.ln.draining()
+	w.s.inFlight.add(w.id, 1)
+	return ex
+}
+
+// read checks the request. Where it reports false it has been refused.
+func (ex *exchange) read() bool {
+	if !ex.readHead() {
+		return false
+	}
+	if !ex.openBody() {
+		ex.refuse(metrics.BadRequest)
+		return false
+	}
+	ex.upgrade = ex.head.wantsUpgrade && len(ex.head.upgrade) > 0 && !ex.http10 &&
+		ex.body.kind == noBody && !equalFold(ex.head.upgrade, "h2c")
+	ex.nameRequest()
+	return true
+}
+
+// readHead checks the head and takes from it what Weir acts on.
+func (ex *exchange) readHead() bool {
+	h := &ex.ctx.Request.Header
+	ex.method = h.Method()
+	ex.isHead = h.IsHead()
+	ex.http10 = !h.IsHTTP11()
+	if err := ex.head.parse(h.RawHeaders(), ex.lc.limits.Headers); err != nil {
+		ex.refuse(reasonOfHead(err))
+		return false
+	}
+	ex.closing = ex.closing || ex.head.wantsClose || (ex.http10 && !ex.head.keepAlive)
+	ex.client = ex.lc.clientOf(&ex.head, ex.cc.peer)
+	if !ex.readTarget(h) {
+		ex.refuse(metrics.BadRequest)
+		return false
+	}
+	return true
+}
+
+func reasonOfHead(err error) metrics.Reason {
+	if err == errTooMany {
+		return metrics.HeaderTooLarge
+	}
+	return metrics.BadRequest
+}
+
+// readTarget finds path, query and authority.
+func (ex *exchange) readTarget(h *fasthttp.RequestHeader) bool {
+	if p := h.Protocol(); !equalFold(p, "http/1.1") && !equalFold(p, "http/1.0") {
+		return false
+	}
+	if string(ex.method) == http.MethodConnect || !ex.target.parse(h.RequestURI(), string(ex.method) == http.MethodOptions) {
+		return false
+	}
+	ex.host = ex.head.host
+	if ex.head.hosts > 1 || (ex.head.hosts == 0 && !ex.http10) || !validHost(ex.host) {
+		return false
+	}
+	if ex.target.authority != nil { // it wins over Host: RFC 9112, section 3.2.2
+		ex.host = ex.target.authority
+		return validHost(ex.host)
+	}
+	return true
+}
+
+// route finds the site.
+func (ex *exchange) route() bool {
+	query := ex.target.query
+	if len(query) > 0 {
+		query = query[1:]
+	}
+	ex.matching = route.Request{
+		Method: ex.method, Host: ex.host, Path: ex.target.path, Query: query,
+		Client: ex.client, Header: &ex.head,
+	}
+	var ok bool
+	if ex.site, ok = ex.lc.routes.Lookup(&ex.matching); !ok {
+		ex.site = nil
+		return false
+	}
+	ex.deadline = after(ex.start, ex.site.timeouts.Request)
+	return true
+}
+
+// count makes the request one in flight on its route.
+func (ex *exchange) count() {
+	ex.begun = true
+	ex.routeMetrics().Begin(ex.w.id)
+}
+
+func (ex *exchange) routeMetrics() *metrics.Route {
+	if ex.site != nil {
+		return ex.site.metrics
+	}
+	return ex.lc.unrouted
+}
+
+// finish observes what happened and gives everything back.
+func (ex *exchange) finish() {
+	cc := ex.cc
+	if ex.pump != nil {
+		ex.pump.end()
+	}
+	ex.observe()
+	switch {
+	case cc.phase == upgraded:
+	case ex.broken:
+		_ = cc.Conn.Abort() // closed already: as good
+		ex.endConnection()
+	case ex.closing:
+		ex.linger()
+		ex.endConnection()
+	default:
+		cc.phase = atRest
+	}
+	ex.abandon()
+}
+
+// endConnection makes fasthttp close the connection after this request.
+func (ex *exchange) endConnection() {
+	if ex.ctx != nil {
+		ex.ctx.SetConnectionClose()
+	}
+}
+
+// abandon gives an exchange back that has answered nothing.
+func (ex *exchange) abandon() {
+	w := ex.w
+	w.s.inFlight.add(w.id, -1)
+	ex.release()
+	w.exchanges = append(w.exchanges, ex)
+}
+
+// release lets go of everything that is not the exchange's own memory.
+func (ex *exchange) release() {
+	out := ex.out[:0]
+	if cap(out) > maxKept {
+		out = make([]byte, 0, outSize)
+	}
+	*ex = exchange{
+		w: ex.w, idBuf: ex.idBuf, out: out, extra: ex.extra[:0], attempts: ex.attempts[:0],
+		head:   ex.head.empty(),
+		answer: responseHead{head: ex.answer.head.empty()},
+		target: target{scratch: ex.target.scratch[:0]},
+		chunks: chunkReader{trailers: ex.chunks.trailers[:0]},
+		body:   requestBody{small: ex.body.small[:0]},
+	}
+}
+
+// clientLeft notes that the client is gone: nothing more can be said to it.
+func (ex *exchange) clientLeft() {
+	ex.broken = true
+	if ex.reason == metrics.NoReason {
+		ex.reason = metrics.ClientClosed
+	}
+}

@@ -1,0 +1,293 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"syscall"
+	"time"
+
+	"weir/internal/loop"
+	"weir/internal/metrics"
+	"weir/pool"
+)
+
+// stage is how far an attempt came.
+type stage uint8
+
+const (
+	dialing  stage = iota // nothing was sent
+	sending               // parts of the request may have arrived
+	waiting               // all of it was sent, no byte of the answer came
+	reading               // the answer has begun
+	relaying              // the client has begun to receive it
+)
+
+// failure is why an attempt ended without a complete answer.
+type failure struct {
+	at     stage
+	reused bool // the connection had carried an answer before
+	err    error
+	body   error // what ended the reading of the request's body, if anything did
+}
+
+// verdict is what follows from a failure: what the pool learns, what the client
+// is told, and whether another attempt is safe.
+type verdict struct {
+	outcome pool.Outcome
+	reason  metrics.Reason
+	nothing bool // no byte of the request can have been acted on
+	silent  bool // no byte of the answer came, and not for want of time
+}
+
+// classify is the only place where an error becomes a decision.
+func classify(f failure) verdict {
+	switch {
+	case f.body != nil:
+		return verdict{outcome: pool.ClientClosed, reason: reasonOfBody(f.body)}
+	case errors.Is(f.err, loop.ErrCanceled):
+		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+	case f.at == dialing && isTimeout(f.err):
+		return verdict{outcome: pool.ConnectTimeout, reason: metrics.ConnectTimeout, nothing: true}
+	case f.at == dialing:
+		return verdict{outcome: pool.ConnectRefused, reason: metrics.ConnectRefused, nothing: true}
+	case isTimeout(f.err):
+		return verdict{outcome: pool.ResponseTimeout, reason: metrics.UpstreamTimeout}
+	case isReset(f.err) && f.reused && f.at <= waiting:
+		// The keep-alive race: the backend closed while the request was on its
+		// way. Nobody's fault.
+		return verdict{outcome: pool.Stale, reason: metrics.UpstreamReset, silent: true}
+	case isReset(f.err):
+		return verdict{outcome: pool.Reset, reason: metrics.UpstreamReset, silent: f.at <= waiting}
+	}
+	return verdict{outcome: pool.BadResponse, reason: metrics.BadResponse}
+}
+
+// isReset reports whether the backend ended the connection.
+func isReset(err error) bool {
+	return err == io.EOF || err == errTruncated || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func reasonOfBody(err error) metrics.Reason {
+	switch {
+	case err == errBodyTooLarge:
+		return metrics.BodyTooLarge
+	case isTimeout(err):
+		return metrics.ClientTimeout
+	case isReset(err) || errors.Is(err, loop.ErrCanceled):
+		return metrics.ClientClosed
+	}
+	return metrics.BadRequest // broken chunks
+}
+
+// again is the retry rule: whether a request may be sent once more after an
+// attempt that ended with v. Where nothing was sent any method may; where the
+// backend went silent only methods that can be repeated may (RFC 9110, section
+// 9.2.2); and a body that has begun to stream is gone.
+func (ex *exchange) again(v verdict) bool {
+	if ex.body.begun || !(v.nothing || v.silent && isIdempotent(ex.method)) {
+		return false
+	}
+	return ex.deadline.IsZero() || ex.w.loop.Now().Before(ex.deadline)
+}
+
+func isIdempotent(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY":
+		return true
+	}
+	return false
+}
+
+// forward is the attempt loop. It ends with an answer on its way to the client,
+// or refused.
+func (ex *exchange) forward() {
+	left := ex.site.attempts
+	var last verdict
+	for stale := 0; ; {
+		lease, err := ex.site.pool.Acquire(ex.w.id, ex.tried)
+		if err != nil {
+			if last.reason == metrics.NoReason {
+				last.reason = reasonOfPool(err)
+			}
+			ex.refuse(last.reason)
+			return
+		}
+		v, answered := ex.try(lease, stale > 0)
+		if last.reason != metrics.NoReason {
+			ex.site.retries.Retry(ex.w.id, last.reason, answered)
+		}
+		if answered {
+			return
+		}
+		last = v
+		switch {
+		case !ex.again(v):
+			ex.refuse(ex.inTime(v.reason))
+			return
+		case v.outcome == pool.Stale && stale == 0:
+			stale++ // the same backend may be asked again, on a new connection
+		case left > 0:
+			left--
+			ex.tried.Add(lease.Backend())
+		default:
+			ex.refuse(v.reason)
+			return
+		}
+	}
+}
+
+// inTime says request_timeout where it was the whole request's time that ran
+// out, whatever was being waited for.
+func (ex *exchange) inTime(r metrics.Reason) metrics.Reason {
+	late := !ex.deadline.IsZero() && !ex.w.loop.Now().Before(ex.deadline)
+	if late && (r == metrics.UpstreamTimeout || r == metrics.ConnectTimeout) {
+		return metrics.RequestTimeout
+	}
+	return r
+}
+
+func reasonOfPool(err error) metrics.Reason {
+	switch {
+	case errors.Is(err, pool.ErrEmpty):
+		return metrics.PoolEmpty
+	case errors.Is(err, pool.ErrAllFull):
+		return metrics.AllFull
+	}
+	return metrics.NoHealthy
+}
+
+// try asks one backend. It reports whether the client has been answered; the
+// lease is done either way, or belongs to a tunnel.
+func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
+	b := lease.Backend()
+	ex.attempts = append(ex.attempts, attempt{backend: b})
+	at := &ex.attempts[len(ex.attempts)-1]
+	start := ex.w.loop.Now()
+	up, err := ex.w.take(b, fresh, ex.by(ex.site.timeouts.Connect))
+	if err != nil {
+		return ex.failed(lease, failure{at: dialing, err: err}, start), false
+	}
+	if !up.reused {
+		at.connect = up.connect
+	}
+	ex.cc.SetHangupTarget(up.c) // the client's hanging up ends the wait
+	if f := ex.roundTrip(up); f.err != nil {
+		f.reused = up.reused
+		ex.drop(up)
+		return ex.failed(lease, f, start), false
+	}
+	at.status = ex.answer.status
+	at.first = ex.w.loop.Now().Sub(start)
+	if at.status == http.StatusSwitchingProtocols {
+		ex.beginTunnel(up, lease)
+		return verdict{}, true
+	}
+	v := ex.reply(up)
+	at.took = ex.w.loop.Now().Sub(start)
+	at.reason = v.reason
+	if v.outcome == pool.Success && isBadStatus(at.status) {
+		v.outcome = pool.BadStatus
+	}
+	b.Metrics().Observe(ex.w.id, at.status, at.took)
+	if v.outcome.Bad() && v.reason != metrics.NoReason {
+		b.Metrics().Error(ex.w.id, v.reason)
+	}
+	lease.Done(v.outcome)
+	return verdict{}, true
+}
+
+// drop closes a backend's connection in the middle of an exchange.
+func (ex *exchange) drop(up *upConn) {
+	ex.cc.SetHangupTarget(nil)
+	up.close()
+}
+
+// isBadStatus lists the statuses by which a backend says that it cannot serve.
+func isBadStatus(status int) bool { return status >= 502 && status <= 504 }
+
+// failed tells the pool and the metrics of an attempt without an answer.
+func (ex *exchange) failed(lease pool.Lease, f failure, start time.Time) verdict {
+	v := classify(f)
+	b := lease.Backend()
+	at := &ex.attempts[len(ex.attempts)-1]
+	at.reason = v.reason
+	at.took = ex.w.loop.Now().Sub(start)
+	switch v.outcome {
+	case pool.ClientClosed:
+	case pool.Stale:
+		b.Metrics().Error(ex.w.id, metrics.Stale)
+	default:
+		b.Metrics().Error(ex.w.id, v.reason)
+	}
+	lease.Done(v.outcome)
+	return v
+}
+
+// by is the deadline of something that may take d, within the whole request's.
+func (ex *exchange) by(d time.Duration) time.Time {
+	return sooner(after(ex.w.loop.Now(), d), ex.deadline)
+}
+
+// roundTrip sends the request and reads the head of the answer. On success the
+// body is still to be read.
+func (ex *exchange) roundTrip(up *upConn) failure {
+	out := ex.out[:ex.headLen]
+	if ex.body.kind == smallBody {
+		out = append(out, ex.body.small...)
+	}
+	ex.out = out
+	up.c.SetWriteDeadline(ex.by(ex.site.timeouts.Response))
+	if _, err := up.c.Write(out); err != nil {
+		return failure{at: sending, err: err}
+	}
+	if ex.body.streams() {
+		ex.pump = ex.startPump(up)
+	}
+	at, err := ex.readAnswer(up)
+	if err != nil && ex.pump != nil {
+		ex.pump.end()
+		return failure{at: at, err: err, body: ex.pump.fault()}
+	}
+	return failure{at: at, err: err}
+}
+
+// readAnswer reads heads until one is final. Interim answers go straight to the
+// client.
+func (ex *exchange) readAnswer(up *upConn) (stage, error) {
+	h := &ex.answer
+	deadline := ex.by(ex.site.timeouts.Response)
+	if ex.pump != nil && !ex.pump.done {
+		deadline = ex.deadline // the pump sets one when it has sent everything
+	}
+	for range maxInterim {
+		if err := up.readHead(h, maxResponseLines, deadline); err != nil {
+			if up.e > up.r {
+				return reading, err
+			}
+			return waiting, err
+		}
+		if h.status == http.StatusSwitchingProtocols || h.status >= 200 {
+			if h.status == http.StatusSwitchingProtocols && !ex.upgrade {
+				return reading, errSwitch
+			}
+			h.decide(ex.isHead)
+			return reading, nil
+		}
+		if h.status != http.StatusContinue && !ex.http10 { // 100 was said by Weir already
+			if ex.sendInterim(up) != nil {
+				return reading, loop.ErrCanceled
+			}
+		}
+		up.r += h.size
+	}
+	return reading, errInterim
+}
+
+func (ex *exchange) sendInterim(up *upConn) error {
+	return ex.cc.send(up.buf[up.r:up.r+ex.answer.size], clientWriteIdle)
+}
+
+// maxResponseLines bounds the header lines of an answer.
+const maxResponseLines = 256

@@ -1,0 +1,305 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"weir/internal/metrics"
+	"weir/pool"
+)
+
+// heldSize is the body an answer may have for its head to wait for the first
+// bytes of it, so that both leave in one write.
+const heldSize = bufferSize
+
+// reply sends a backend's answer to the client and settles the connection to
+// the backend.
+func (ex *exchange) reply(up *upConn) verdict {
+	h := &ex.answer
+	ex.status = h.status
+	ex.settleBody()
+	if ex.http10 && (h.framing == frameChunked || h.framing == frameClose) {
+		ex.closing = true // an HTTP/1.0 client finds the end by the close
+	}
+	ex.replyHead()
+	up.r += h.size
+	if err := ex.relay(up); err != nil {
+		ex.drop(up)
+		return ex.cut(err)
+	}
+	// What is left for the client is in memory: the backend is free.
+	ex.cc.SetHangupTarget(nil)
+	if h.reusable() && !ex.body.unread() {
+		ex.w.put(up, ex.site.keep.IdlePerBackend, ex.site.keep.IdleTimeout)
+	} else {
+		up.close()
+	}
+	if ex.flush() != nil {
+		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+	}
+	return verdict{outcome: pool.Success}
+}
+
+// cut ends an answer that cannot be completed. Where nothing of it has left,
+// the client gets another; where something has, its connection is reset, for a
+// part must never look like the whole.
+func (ex *exchange) cut(err error) verdict {
+	if ex.broken { // by the client: flush found out
+		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+	}
+	v := classify(failure{at: relaying, err: err})
+	if !ex.sent && v.reason != metrics.ClientClosed {
+		ex.refuse(v.reason)
+		return v
+	}
+	ex.reason = v.reason
+	ex.broken = true
+	return v
+}
+
+// replyHead builds the head of the answer: the backend's own lines in their
+// order, less what ends here, with Weir's framing.
+func (ex *exchange) replyHead() {
+	h, rules := &ex.answer, &ex.site.response
+	dst := append(ex.out[:0], "HTTP/1.1 "...)
+	dst = append(append(dst, h.line...), crlf...)
+	for i := range h.lines {
+		l := &h.lines[i]
+		switch {
+		case len(rules.drop) > 0 && rules.drops(l.name):
+		case l.kind != fieldOther:
+			dst = ex.appendReplySpecial(dst, l)
+		case len(h.hopNames) == 0 || !h.named(l.name):
+			dst = append(dst, l.raw...)
+		}
+	}
+	if h.framing == frameClose && !ex.http10 {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if !h.date {
+		dst = append(append(append(dst, "Date: "...), ex.w.date()...), crlf...)
+	}
+	dst = append(dst, "Via: 1.1 weir\r\n"...)
+	dst = append(dst, rules.lines...)
+	dst = ex.appendConnection(dst)
+	ex.out = append(dst, crlf...)
+}
+
+func (ex *exchange) appendReplySpecial(dst []byte, l *line) []byte {
+	h := &ex.answer
+	switch l.kind {
+	case fieldHop, fieldConnection, fieldUpgrade:
+		return dst
+	case fieldContentLength:
+		if h.status == 204 || h.status < 200 {
+			return dst
+		}
+	case fieldTransferEncoding:
+		if h.framing != frameChunked || ex.http10 {
+			return dst
+		}
+		return append(append(dst, l.name...), ": chunked\r\n"...)
+	case fieldTrailer:
+		if h.framing != frameChunked || ex.http10 {
+			return dst
+		}
+	}
+	return append(dst, l.raw...)
+}
+
+// relay moves the body. On success its last bytes are still in ex.out.
+func (ex *exchange) relay(up *upConn) error {
+	switch ex.answer.framing {
+	case frameLength:
+		return ex.relayLength(up, ex.answer.length)
+	case frameChunked:
+		return ex.relayChunked(up)
+	case frameClose:
+		return ex.relayUntilClose(up)
+	}
+	return nil
+}
+
+func (ex *exchange) relayLength(up *upConn, left int64) error {
+	hold := left <= heldSize
+	for left > 0 {
+		b := up.buffered()
+		if len(b) == 0 {
+			if !hold && ex.flush() != nil {
+				return errClientGone
+			}
+			hold = false
+			if err := ex.more(up); err != nil {
+				return unexpected(err)
+			}
+			continue
+		}
+		b = b[:min(int64(len(b)), left)]
+		if err := ex.pass(b); err != nil {
+			return err
+		}
+		up.r += len(b)
+		left -= int64(len(b))
+	}
+	return nil
+}
+
+func (ex *exchange) relayChunked(up *upConn) error {
+	c := &ex.chunks
+	for c.state != chunkDone {
+		data, used, err := c.next(up.buffered())
+		if err != nil {
+			return err
+		}
+		if used == 0 {
+			if ex.flush() != nil {
+				return errClientGone
+			}
+			if err := ex.more(up); err != nil {
+				return unexpected(err)
+			}
+			continue
+		}
+		if err := ex.passChunk(data); err != nil {
+			return err
+		}
+		up.r += used
+	}
+	ex.endChunks(c.trailers)
+	return nil
+}
+
+func (ex *exchange) relayUntilClose(up *upConn) error {
+	for {
+		if b := up.buffered(); len(b) > 0 {
+			if err := ex.passChunk(b); err != nil {
+				return err
+			}
+			up.r = up.e
+			continue
+		}
+		if ex.flush() != nil {
+			return errClientGone
+		}
+		switch err := ex.more(up); err {
+		case nil:
+		case io.EOF:
+			ex.endChunks(nil)
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// more waits for bytes of the body.
+func (ex *exchange) more(up *upConn) error { return up.fill(ex.by(ex.readIdle())) }
+
+// readIdle is how long a backend may be silent in the middle of its answer.
+func (ex *exchange) readIdle() time.Duration {
+	if ex.answer.eventStream {
+		return ex.site.timeouts.StreamIdle
+	}
+	return ex.site.timeouts.Response
+}
+
+// pass sends bytes of the body: gathered with others while they are few,
+// straight from the backend's buffer otherwise.
+func (ex *exchange) pass(b []byte) error {
+	ex.bytesOut += int64(len(b))
+	if len(ex.out)+len(b) <= maxKept {
+		ex.out = append(ex.out, b...)
+		return nil
+	}
+	if ex.flush() != nil {
+		return errClientGone
+	}
+	return ex.send(b)
+}
+
+// passChunk sends data as one chunk, or bare to an HTTP/1.0 client.
+func (ex *exchange) passChunk(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if ex.http10 {
+		return ex.pass(data)
+	}
+	var room [10]byte
+	ex.out = append(ex.out, room[putChunkSize(room[:], len(data)):]...)
+	if err := ex.pass(data); err != nil {
+		return err
+	}
+	ex.out = append(ex.out, crlf...)
+	return nil
+}
+
+func (ex *exchange) endChunks(trailers []byte) {
+	if !ex.http10 {
+		ex.out = append(append(append(ex.out, "0\r\n"...), trailers...), crlf...)
+	}
+}
+
+// flush sends what has been gathered.
+func (ex *exchange) flush() error {
+	if len(ex.out) == 0 {
+		return nil
+	}
+	err := ex.send(ex.out)
+	ex.out = ex.out[:0]
+	return err
+}
+
+func (ex *exchange) send(b []byte) error {
+	ex.sent = true
+	idle := clientWriteIdle
+	if ex.answer.eventStream {
+		idle = ex.site.timeouts.StreamIdle
+	}
+	if err := ex.cc.send(b, idle); err != nil {
+		ex.clientLeft()
+		return errClientGone
+	}
+	return nil
+}
+
+// unexpected makes an end in the middle what it is.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Bounds of a lingering close.
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 16 << 20
+)
+
+// linger reads what a client still sends after an answer that ends its
+// connection, for a bounded while: closing at once would reset the connection
+// and with it the answer on its way (RFC 9112, section 9.6).
+func (ex *exchange) linger() {
+	unread := ex.ctx == nil || ex.body.unread() || closesAfter(ex.reason)
+	if !unread || ex.cc.Conn.HungUp() {
+		return
+	}
+	if ex.cc.Conn.CloseWrite() != nil {
+		return
+	}
+	buf := ex.w.takeBuffer()
+	defer ex.w.putBuffer(buf)
+	ex.cc.Conn.SetReadDeadline(ex.w.loop.Now().Add(lingerTime))
+	for n := 0; n < lingerBytes; {
+		k, err := ex.cc.Conn.Read(buf)
+		if err != nil {
+			return
+		}
+		n += k
+	}
+}
+
+// errClientGone ends a relay whose client takes no more.
+var errClientGone = errors.New("the client is gone")

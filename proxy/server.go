@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/internal/loop"
+	"weir/internal/metrics"
+)
+
+// Options is what a server is made of. Group and Metrics are required.
+type Options struct {
+	Group     *loop.Group
+	Metrics   *metrics.Registry
+	Log       *zap.Logger // nil: none
+	AccessLog *zap.Logger // nil: none, whatever the configuration says
+}
+
+// Server is the data plane. One goroutine prepares and commits snapshots
+// (internal/control); any number of requests read the current one.
+type Server struct {
+	group   *loop.Group
+	metrics *metrics.Registry
+	log     *zap.Logger
+	access  *accessLog
+
+	current  atomic.Pointer[Snapshot] // loaded once by every request; stored by Commit
+	workers  []*worker                // one a loop
+	inFlight perLoopCount             // requests and tunnels
+	closing  atomic.Bool              // Shutdown was called
+
+	mu        sync.Mutex // Prepare, Commit, Shutdown and Status; never the request path
+	listeners map[string]*listener
+}
+
+// New makes a server that listens nowhere until a snapshot is committed.
+func New(o Options) *Server {
+	s := &Server{group: o.Group, metrics: o.Metrics, log: o.Log, listeners: make(map[string]*listener)}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	s.inFlight = make(perLoopCount, o.Group.Len())
+	for i := range o.Group.Len() {
+		s.workers = append(s.workers, newWorker(s, o.Group.Loop(i)))
+	}
+	s.access = newAccessLog(o.AccessLog, s.workers)
+	s.current.Store(&Snapshot{})
+	return s
+}
+
+// Ready reports whether listeners serve and the server is not about to leave.
+func (s *Server) Ready() bool {
+	return !s.closing.Load() && s.current.Load().Version() > 0
+}
+
+// Status is what the data plane is doing.
+type Status struct {
+	Version   int              `json:"version"`
+	InFlight  int              `json:"in_flight"` // requests and tunnels
+	Listeners []ListenerStatus `json:"listeners"`
+}
+
+// ListenerStatus is one listener. Address is the bound one: the port is known
+// even where the configuration says 0.
+type ListenerStatus struct {
+	Name        string `json:"name"`
+	Address     string `json:"address"`
+	Connections int    `json:"connections"`
+	Draining    bool   `json:"draining,omitempty"`
+}
+
+// Status reports on the listeners, by name.
+func (s *Server) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snap := s.current.Load()
+	st := Status{Version: snap.Version(), InFlight: s.inFlight.sum()}
+	for _, ln := range s.listeners {
+		st.Listeners = append(st.Listeners, ListenerStatus{
+			Name: ln.config().name, Address: addressOf(ln.socket.Addr()),
+			Connections: ln.socket.Conns(), Draining: ln.draining(),
+		})
+	}
+	sort.Slice(st.Listeners, func(i, j int) bool { return st.Listeners[i].Name < st.Listeners[j].Name })
+	return st
+}
+
+func addressOf(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}
+
+// ListenerAddr is the bound address of the listener of that name; nil if there
+// is none.
+func (s *Server) ListenerAddr(name string) net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ln := range s.listeners {
+		if !ln.draining() && ln.config().name == name {
+			return ln.socket.Addr()
+		}
+	}
+	return nil
+}
+
+// StopAccepting closes the listeners' sockets. What was accepted goes on;
+// answers end their connections from now on.
+func (s *Server) StopAccepting() {
+	s.closing.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ln := range s.listeners {
+		ln.retire()
+	}
+}
+
+// Shutdown stops accepting and waits until every request and tunnel has ended
+// and every client's connection is closed, or ctx ends. It then stops the
+// access log, whose last records are written.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.StopAccepting()
+	defer s.access.stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !s.quiet() {
+		select {
+		case <-ctx.Done():
+			return errors.Join(errUnfinished, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+var errUnfinished = errors.New("requests were still in flight")
+
+// quiet reports whether nothing is left to do. It closes what went idle.
+func (s *Server) quiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	open := 0
+	for _, ln := range s.listeners {
+		ln.socket.CloseIdle()
+		open += ln.socket.Conns()
+	}
+	if open > 0 || s.inFlight.sum() > 0 {
+		return false
+	}
+	for _, w := range s.workers {
+		w.loop.Post(func() { w.reap() })
+	}
+	return true
+}
+
+// perLoopCount is a gauge of which each loop has a cell of its own.
+type perLoopCount []struct {
+	n atomic.Int64
+	_ [56]byte // a cache line each
+}
+
+func (c perLoopCount) add(loop int, d int64) { c[loop].n.Add(d) }
+
+func (c perLoopCount) sum() (n int) {
+	for i := range c {
+		n += int(c[i].n.Load())
+	}
+	return n
+}

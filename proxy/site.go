@@ -1,0 +1,226 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"weir/internal/config"
+	"weir/internal/metrics"
+	"weir/internal/route"
+	"weir/pool"
+)
+
+// site is one route, compiled: everything that a request which matched it
+// needs. Immutable.
+type site struct {
+	name     string
+	listener string
+	poolName string
+	pool     *pool.Pool
+	keep     config.KeepAlive
+	timeouts config.Timeouts
+	maxBody  int64 // bytes; 0: any
+	attempts int   // extra attempts
+
+	rewrite  rewrite
+	request  headerRules
+	response headerRules
+	redirect *redirect
+	respond  *respond
+
+	metrics *metrics.Route
+	retries *metrics.Pool // nil without a pool
+}
+
+// headerRules are the operator's changes to header lines, compiled.
+type headerRules struct {
+	drop  []string // lower case: removed by name, or replaced by a line of add
+	lines []byte   // the lines that are set or added, as they go out
+}
+
+func compileRules(r config.HeaderRules) headerRules {
+	var out headerRules
+	for _, name := range r.Remove {
+		out.drop = append(out.drop, strings.ToLower(name))
+	}
+	for _, h := range r.Set {
+		out.drop = append(out.drop, strings.ToLower(h.Name))
+		out.lines = appendLine(out.lines, h.Name, h.Value)
+	}
+	for _, h := range r.Add {
+		out.lines = appendLine(out.lines, h.Name, h.Value)
+	}
+	return out
+}
+
+func appendLine(dst []byte, name, value string) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, value...)
+	return append(dst, crlf...)
+}
+
+// drops reports whether a line goes. Rules are few: a scan beats a map.
+func (r *headerRules) drops(name []byte) bool {
+	for _, d := range r.drop {
+		if equalFold(name, d) {
+			return true
+		}
+	}
+	return false
+}
+
+// rewrite changes the path and the host on the way to a backend.
+type rewrite struct {
+	strip, add string
+	regex      *regexp.Regexp
+	replace    []byte
+	host       string
+}
+
+func compileRewrite(r config.Rewrite) (rewrite, error) {
+	out := rewrite{strip: strings.TrimSuffix(r.StripPrefix, "/"), add: strings.TrimSuffix(r.AddPrefix, "/"),
+		replace: []byte(r.PathReplace), host: r.Host}
+	if r.PathRegex == "" {
+		return out, nil
+	}
+	var err error
+	out.regex, err = regexp.Compile(r.PathRegex)
+	return out, err
+}
+
+// path appends the path that the backend sees. Stripping works at segment
+// borders and leaves at least "/".
+func (rw *rewrite) path(dst, path []byte) []byte {
+	if rw.strip != "" && bytes.HasPrefix(path, []byte(rw.strip)) {
+		rest := path[len(rw.strip):]
+		if len(rest) == 0 || rest[0] == '/' {
+			path = rest
+		}
+	}
+	if rw.regex != nil {
+		path = rw.regex.ReplaceAll(path, rw.replace)
+	}
+	dst = append(dst, rw.add...)
+	if len(path) == 0 || path[0] != '/' {
+		dst = append(dst, '/')
+	}
+	return append(dst, path...)
+}
+
+// respond is a fixed answer.
+type respond struct {
+	status      int
+	contentType string
+	body        []byte
+}
+
+// redirect sends the client elsewhere. to may hold {host}, {path}, {query} and
+// {uri} (path and query) of the request.
+type redirect struct {
+	status int
+	parts  []string // literal, variable, literal, …
+}
+
+func compileRedirect(r *config.Redirect) *redirect {
+	out := &redirect{status: r.Status}
+	rest := r.To
+	for {
+		open := strings.IndexByte(rest, '{')
+		end := strings.IndexByte(rest, '}')
+		if open < 0 || end < open {
+			out.parts = append(out.parts, rest)
+			return out
+		}
+		out.parts = append(out.parts, rest[:open], rest[open+1:end])
+		rest = rest[end+1:]
+	}
+}
+
+func (r *redirect) location(dst []byte, ex *exchange) []byte {
+	for i, p := range r.parts {
+		switch {
+		case i%2 == 0:
+			dst = append(dst, p...)
+		case p == "host":
+			dst = append(dst, ex.host...)
+		case p == "path":
+			dst = append(dst, ex.target.path...)
+		case p == "query":
+			dst = append(dst, bytes.TrimPrefix(ex.target.query, []byte("?"))...)
+		case p == "uri":
+			dst = append(append(dst, ex.target.path...), ex.target.query...)
+		default:
+			dst = append(append(append(dst, '{'), p...), '}')
+		}
+	}
+	return dst
+}
+
+// compiler turns a configuration into sites.
+type compiler struct {
+	pools   map[string]*pool.Pool
+	metrics *metrics.Registry
+	cfg     *config.Config
+}
+
+func (c *compiler) routes(l *config.Listener) (*route.Table[*site], error) {
+	rules := make([]route.Rule[*site], len(l.Routes))
+	for i := range l.Routes {
+		r := &l.Routes[i]
+		s, err := c.site(l.Name, r)
+		if err != nil {
+			return nil, fmt.Errorf("listener %s: route %s: %w", l.Name, r.Name, err)
+		}
+		rules[i] = ruleOf(&r.Match, s)
+	}
+	table, err := route.Compile(rules)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	return table, nil
+}
+
+func ruleOf(m *config.Match, s *site) route.Rule[*site] {
+	return route.Rule[*site]{
+		Hosts: m.Hosts, Path: m.Path, PathExact: m.PathExact, PathRegex: m.PathRegex,
+		Methods: m.Methods, Headers: conds(m.Headers), Query: conds(m.Query),
+		Clients: m.ClientIPs, Value: s,
+	}
+}
+
+func conds(hs []config.Header) []route.Cond {
+	var out []route.Cond
+	for _, h := range hs {
+		out = append(out, route.Cond{Name: h.Name, Value: h.Value})
+	}
+	return out
+}
+
+func (c *compiler) site(listener string, r *config.Route) (*site, error) {
+	s := &site{
+		name: r.Name, listener: listener, poolName: r.Pool,
+		timeouts: r.Timeouts, maxBody: r.Limits.BodyBytes, attempts: r.Retries.Attempts,
+		request: compileRules(r.RequestHeaders), response: compileRules(r.ResponseHeaders),
+		metrics: c.metrics.Route(listener, r.Name),
+	}
+	var err error
+	if s.rewrite, err = compileRewrite(r.Rewrite); err != nil {
+		return nil, fmt.Errorf("rewrite.path_regex: %w", err)
+	}
+	switch {
+	case r.Pool != "":
+		if s.pool = c.pools[r.Pool]; s.pool == nil {
+			return nil, fmt.Errorf("no pool named %q", r.Pool)
+		}
+		s.keep = c.cfg.Pool(r.Pool).KeepAlive
+		s.retries = c.metrics.Pool(r.Pool)
+	case r.Redirect != nil:
+		s.redirect = compileRedirect(r.Redirect)
+	case r.Respond != nil:
+		s.respond = &respond{status: r.Respond.Status, contentType: r.Respond.ContentType, body: []byte(r.Respond.Body)}
+	}
+	return s, nil
+}

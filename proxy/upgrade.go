@@ -1,0 +1,162 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"time"
+
+	"weir/internal/loop"
+	"weir/internal/metrics"
+	"weir/pool"
+)
+
+// tunnel is a connection that has left HTTP: a WebSocket, or whatever the
+// client and the backend agreed on with a 101. It holds its lease until the end
+// and nothing of the configuration that began it, so it outlives reloads.
+type tunnel struct {
+	w     *worker
+	cc    *clientConn
+	up    *upConn
+	lease pool.Lease
+	idle  time.Duration
+	start time.Time
+	log   *record // nil where it is not logged
+
+	active  time.Time // when bytes last moved, either way
+	in, out int64     // bytes from and to the client
+}
+
+// beginTunnel answers 101 and takes the connection out of fasthttp's hands.
+// What the client sent behind its request is in fasthttp's buffer: it comes
+// with the hijack, and goes to the backend only now that it has agreed.
+func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
+	ex.cc.SetHangupTarget(nil)
+	ex.switchHead()
+	up.r += ex.answer.size
+	if ex.flush() != nil {
+		up.close()
+		lease.Done(pool.ClientClosed)
+		return
+	}
+	w := ex.w
+	t := &tunnel{w: w, cc: ex.cc, up: up, lease: lease, idle: ex.site.timeouts.StreamIdle,
+		start: ex.start, active: w.loop.Now(), log: ex.record()}
+	ex.cc.phase = upgraded
+	w.s.inFlight.add(w.id, 1)
+	w.s.metrics.Stream(w.id, metrics.WebSocket, 1)
+	ex.ctx.HijackSetNoResponse(true)
+	ex.ctx.Hijack(func(c net.Conn) { // on a goroutine of fasthttp's
+		early, _ := io.ReadAll(c) // ends at the buffer's end: see clientConn.read
+		w.loop.Go(func() { t.run(early) })
+	})
+}
+
+// switchHead builds the 101 that goes to the client.
+func (ex *exchange) switchHead() {
+	h := &ex.answer
+	ex.status = h.status
+	dst := append(append(append(ex.out[:0], "HTTP/1.1 "...), h.line...), crlf...)
+	for i := range h.lines {
+		switch l := &h.lines[i]; l.kind {
+		case fieldConnection, fieldHop, fieldContentLength, fieldTransferEncoding, fieldTrailer:
+		default:
+			dst = append(dst, l.raw...)
+		}
+	}
+	ex.out = append(dst, "Connection: Upgrade\r\nVia: 1.1 weir\r\n\r\n"...)
+}
+
+// run moves bytes both ways until both sides have ended, one has failed, or
+// nothing has moved for the idle time.
+func (t *tunnel) run(early []byte) {
+	task, ended := t.w.loop.Task(), false
+	t.w.loop.Go(func() {
+		t.copy(t.up.c, t.cc.Conn, early, &t.in)
+		ended = true
+		task.Wake()
+	})
+	t.copy(t.cc.Conn, t.up.c, t.up.buffered(), &t.out)
+	for !ended {
+		task.Park(time.Time{})
+	}
+	t.end()
+}
+
+func (t *tunnel) end() {
+	w := t.w
+	t.cc.Conn.Close()
+	t.up.close()
+	t.lease.Done(pool.Success)
+	w.s.metrics.Stream(w.id, metrics.WebSocket, -1)
+	w.s.inFlight.add(w.id, -1)
+	w.putConn(t.cc)
+	if t.log != nil {
+		t.log.bytesIn, t.log.bytesOut = t.in, t.out
+		t.log.duration = w.loop.Now().Sub(t.start)
+		w.log.add(t.log)
+	}
+}
+
+// copy moves bytes from src to dst. The end of src is passed on; a failure of
+// either ends both directions.
+func (t *tunnel) copy(dst, src *loop.Conn, first []byte, moved *int64) {
+	if len(first) > 0 && !t.write(dst, first, moved) {
+		t.abort()
+		return
+	}
+	for {
+		n, err := t.read(src)
+		switch {
+		case err == io.EOF:
+			_ = dst.CloseWrite() // it may be gone: then the other direction ends too
+			return
+		case err != nil:
+			t.abort()
+			return
+		}
+		ok := t.write(dst, n, moved)
+		t.w.putBuffer(n[:bufferSize])
+		if !ok {
+			t.abort()
+			return
+		}
+	}
+}
+
+// read waits for bytes of src without holding a buffer: most tunnels are
+// silent most of the time.
+func (t *tunnel) read(src *loop.Conn) ([]byte, error) {
+	for {
+		src.SetReadDeadline(after(t.active, t.idle))
+		if err := src.WaitRead(); err != nil {
+			if isTimeout(err) && t.w.loop.Now().Before(t.active.Add(t.idle)) {
+				continue // the other direction was active meanwhile
+			}
+			return nil, err
+		}
+		buf := t.w.takeBuffer()
+		n, err := src.Read(buf)
+		if n > 0 {
+			t.active = t.w.loop.Now()
+			return buf[:n], nil
+		}
+		t.w.putBuffer(buf)
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (t *tunnel) write(dst *loop.Conn, b []byte, moved *int64) bool {
+	dst.SetWriteDeadline(after(t.w.loop.Now(), t.idle))
+	n, err := dst.Write(b)
+	*moved += int64(n)
+	t.active = t.w.loop.Now()
+	return err == nil
+}
+
+// abort closes both sides, which ends the other direction as well.
+func (t *tunnel) abort() {
+	t.cc.Conn.Close()
+	t.up.c.Close()
+}
