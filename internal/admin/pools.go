@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"weir/internal/control"
+	"weir/pool"
+)
+
+// status answers what runs, in one document.
+func (a *api) status(w http.ResponseWriter, _ *http.Request) error {
+	st := a.control.Status()
+	st.Ready = a.isReady()
+	return writeJSON(w, st)
+}
+
+// pools answers all pools with their backends.
+func (a *api) pools(w http.ResponseWriter, _ *http.Request) error {
+	pools := a.control.Pools()
+	if pools == nil {
+		pools = []pool.Status{}
+	}
+	return writeJSON(w, map[string]any{"pools": pools})
+}
+
+// pool answers one pool with its backends.
+func (a *api) pool(w http.ResponseWriter, r *http.Request) error {
+	st, err := a.findPool(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, st)
+}
+
+// backend answers one backend of a pool.
+func (a *api) backend(w http.ResponseWriter, r *http.Request) error {
+	st, err := a.findPool(r)
+	if err != nil {
+		return err
+	}
+	for _, b := range st.Backends {
+		if b.Address == r.PathValue("address") {
+			return writeJSON(w, b)
+		}
+	}
+	return noBackend(st.Name, r.PathValue("address"))
+}
+
+// mark takes a backend out of service, or back: {"admin":"drain"}. The answer
+// is the backend as it is then; requests that it has may still run.
+func (a *api) mark(w http.ResponseWriter, r *http.Request) error {
+	const want = `{"admin":"ready"}, {"admin":"drain"} or {"admin":"maintenance"}`
+	var body struct {
+		Admin *pool.Admin `json:"admin"`
+	}
+	if err := readJSON(w, r, &body, want); err != nil {
+		return err
+	}
+	if body.Admin == nil {
+		return newProblem(http.StatusBadRequest, "", "nothing to change; want "+want)
+	}
+	name, address := r.PathValue("pool"), r.PathValue("address")
+	if _, err := a.findPool(r); err != nil {
+		return err
+	}
+	err := a.control.Mark(name, address, *body.Admin, control.Origin{Kind: "api", Author: author(r)})
+	var unknown *pool.UnknownBackendError
+	if errors.As(err, &unknown) {
+		return noBackend(name, address)
+	}
+	if err != nil {
+		return err
+	}
+	return a.backend(w, r)
+}
+
+// findPool is the pool that a request's path names.
+func (a *api) findPool(r *http.Request) (pool.Status, error) {
+	name := r.PathValue("pool")
+	st, ok := a.control.Pool(name)
+	if !ok {
+		return pool.Status{}, newProblem(http.StatusNotFound, "no-pool", fmt.Sprintf("there is no pool %q", name)).titled("No such pool")
+	}
+	return st, nil
+}
+
+// noBackend is the answer about a backend that a pool does not have.
+func noBackend(pool, address string) error {
+	return newProblem(http.StatusNotFound, "no-backend", fmt.Sprintf("pool %q has no backend %q", pool, address)).titled("No such backend")
+}
