@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"weir/internal/control"
+)
+
+// applyCommand sends a configuration to the running Weir and waits for the
+// verdict.
+func applyCommand() *cobra.Command {
+	var (
+		admin     adminFlags
+		ifVersion int
+		asJSON    bool
+	)
+	cmd := &cobra.Command{
+		Use:   "apply FILE",
+		Short: "Change the running configuration and wait for the verdict",
+		Long: `Sends FILE (- is standard input) to the running Weir, which checks it, binds
+what is new, records the version and switches to it, or refuses and changes
+nothing. Exit code 0: it runs. 1: it was refused, for the reasons printed.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			source, err := readSource(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			c, err := admin.client()
+			if err != nil {
+				return err
+			}
+			q := question{method: http.MethodPut, path: "/v1/config", body: source, header: map[string]string{"Content-Type": "application/yaml"}}
+			if ifVersion > 0 {
+				q.header["If-Match"] = strconv.Quote(strconv.Itoa(ifVersion))
+			}
+			return change(cmd, c, q, asJSON, args[0])
+		},
+	}
+	admin.bind(cmd)
+	cmd.Flags().IntVar(&ifVersion, "if-version", 0, "refuse unless version `N` runs")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the verdict as JSON")
+	return cmd
+}
+
+// readSource reads a configuration's bytes; "-" is standard input.
+func readSource(cmd *cobra.Command, name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(cmd.InOrStdin())
+	}
+	return os.ReadFile(name)
+}
+
+// change asks for a change of the configuration and prints the verdict. file
+// is what the bytes are called here, for the problems with them.
+func change(cmd *cobra.Command, c *client, q question, asJSON bool, file string) error {
+	var v control.Verdict
+	err := c.ask(cmd.Context(), q, &v)
+	var no *refusal
+	switch {
+	case errors.As(err, &no) && asJSON:
+		if _, err := cmd.OutOrStdout().Write(no.raw); err != nil {
+			return err
+		}
+		return silently(exitRefused)
+	case errors.As(err, &no):
+		return explainRefusal(cmd.ErrOrStderr(), no, file)
+	case err != nil:
+		return err
+	case asJSON:
+		return printJSON(cmd.OutOrStdout(), v)
+	default:
+		return printVerdict(cmd.OutOrStdout(), v)
+	}
+}
+
+// explainRefusal prints what is wrong with a configuration, as weir check
+// would, or leaves the one sentence of another refusal to the caller's caller.
+func explainRefusal(w io.Writer, no *refusal, file string) error {
+	if no.CurrentVersion > 0 {
+		return fmt.Errorf("%s; look at what changed and use --if-version %d", no.Error(), no.CurrentVersion)
+	}
+	if len(no.Problems) == 0 {
+		return no
+	}
+	for _, p := range no.Problems {
+		if file != "" {
+			p.File = file // the other side knows the bytes, not the name
+		}
+		fmt.Fprintln(w, p)
+	}
+	return fmt.Errorf("refused: %s; nothing has changed", plural(len(no.Problems), "problem"))
+}
+
+// printVerdict tells a person what has happened.
+func printVerdict(w io.Writer, v control.Verdict) error {
+	for _, c := range v.Plan {
+		if _, err := fmt.Fprintln(w, c); err != nil {
+			return err
+		}
+	}
+	text := fmt.Sprintf("version %d runs (was %d), after %.0f ms", v.Version, v.Previous, v.TookMS)
+	if v.Result == "unchanged" {
+		text = fmt.Sprintf("nothing to change: version %d runs", v.Version)
+	}
+	if v.Message != "" {
+		text += "; " + v.Message
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/internal/control"
+	"weir/pool"
+)
+
+// statusQuery is one call of weir status.
+type statusQuery struct {
+	admin adminFlags
+	json  bool
+}
+
+// statusCommand shows what runs.
+func statusCommand() *cobra.Command {
+	q := &statusQuery{}
+	cmd := &cobra.Command{
+		Use:   "status [POOL | POOL/BACKEND]",
+		Short: "Show what runs: version, file, listeners, backends",
+		Long: `Shows the version that runs and whether the file is the same, the listeners, and
+every backend with its state, since when and why. Exit code 0: ready. 1: not
+ready (starting, or on its way out). 3: no Weir answers. So it serves as the
+HEALTHCHECK of a container.
+
+With POOL or POOL/BACKEND it shows only those; the exit code then is 1 when
+there is none of that name.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: q.complete,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := q.admin.client()
+			switch {
+			case err != nil:
+				return err
+			case len(args) == 0:
+				return q.all(cmd, c)
+			case strings.Contains(args[0], "/"):
+				return q.backend(cmd, c, args[0])
+			default:
+				return q.pool(cmd, c, args[0])
+			}
+		},
+	}
+	q.admin.bind(cmd)
+	cmd.Flags().BoolVar(&q.json, "json", false, "print JSON")
+	return cmd
+}
+
+// all shows everything.
+func (q *statusQuery) all(cmd *cobra.Command, c *client) error {
+	var s control.Status
+	if err := c.ask(cmd.Context(), question{method: http.MethodGet, path: "/v1/status"}, &s); err != nil {
+		return err
+	}
+	var err error
+	if q.json {
+		err = printJSON(cmd.OutOrStdout(), s)
+	} else {
+		err = printStatus(cmd.OutOrStdout(), s, time.Now())
+	}
+	if err == nil && !s.Ready {
+		err = silently(exitRefused)
+	}
+	return err
+}
+
+// pool shows one pool.
+func (q *statusQuery) pool(cmd *cobra.Command, c *client, name string) error {
+	var st pool.Status
+	if err := c.ask(cmd.Context(), question{method: http.MethodGet, path: "/v1/pools/" + url.PathEscape(name)}, &st); err != nil {
+		return err
+	}
+	if q.json {
+		return printJSON(cmd.OutOrStdout(), st)
+	}
+	return backendTable([]pool.Status{st}, time.Now()).print(cmd.OutOrStdout())
+}
+
+// backend shows one backend, with all that is known about it.
+func (q *statusQuery) backend(cmd *cobra.Command, c *client, name string) error {
+	path, err := backendPath(name)
+	if err != nil {
+		return err
+	}
+	var b pool.BackendStatus
+	if err := c.ask(cmd.Context(), question{method: http.MethodGet, path: path}, &b); err != nil {
+		return err
+	}
+	if q.json {
+		return printJSON(cmd.OutOrStdout(), b)
+	}
+	return printBackend(cmd.OutOrStdout(), name, b, time.Now())
+}
+
+// complete offers the backends of the running Weir to the shell.
+func (q *statusQuery) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return runningBackends(cmd.Context(), &q.admin), cobra.ShellCompDirectiveNoFileComp
+}
+
+// printStatus renders everything for a person.
+func printStatus(w io.Writer, s control.Status, now time.Time) error {
+	fmt.Fprintf(w, "version %d since %s (%s), by %s", s.Version, clock(s.Since), ago(now, s.Since), s.Origin)
+	if s.Author != "" {
+		fmt.Fprintf(w, ", %s", s.Author)
+	}
+	readiness := "ready"
+	if !s.Ready {
+		readiness = "not ready"
+	}
+	fmt.Fprintf(w, "\n%s, %s in flight, up %s\n", readiness, plural(s.Traffic.InFlight, "request"), ago(now, s.Started))
+	fmt.Fprintf(w, "file %s: %s\n", s.File.Path, s.File.State)
+	for _, text := range s.Warnings {
+		fmt.Fprintf(w, "WARNING: %s\n", text)
+	}
+	for _, p := range s.File.Problems {
+		fmt.Fprintf(w, "  %s\n", p)
+	}
+	if s.File.State == control.Rejected && s.File.Message != "" {
+		fmt.Fprintf(w, "  %s\n", s.File.Message)
+	}
+	listeners := &table{}
+	listeners.row("LISTENER", "ADDRESS", "CONNECTIONS")
+	for _, l := range s.Traffic.Listeners {
+		listeners.row(l.Name, l.Address, strconv.Itoa(l.Connections))
+	}
+	fmt.Fprintln(w)
+	err := listeners.print(w)
+	if len(s.Pools) > 0 {
+		fmt.Fprintln(w)
+		err = errors.Join(err, backendTable(s.Pools, now).print(w))
+	}
+	return err
+}
+
+// backendTable renders pools, one line a backend.
+func backendTable(pools []pool.Status, now time.Time) *table {
+	t := &table{}
+	t.row("POOL/BACKEND", "STATE", "SINCE", "IN FLIGHT", "WEIGHT", "TIER", "REQUESTS", "ERRORS", "CAUSE")
+	for _, p := range pools {
+		for _, b := range p.Backends {
+			t.row(p.Name+"/"+b.Address, b.State, ago(now, b.Since), strconv.Itoa(b.InFlight), strconv.Itoa(b.Weight),
+				strconv.Itoa(b.Tier), strconv.FormatUint(b.Requests, 10), strconv.FormatUint(b.Errors, 10), b.Cause)
+		}
+		if len(p.Backends) == 0 {
+			t.row(p.Name+"/", "empty", "", "", "", "", "", "", "")
+		}
+	}
+	return t
+}
+
+// printBackend renders one backend, one line a fact.
+func printBackend(w io.Writer, name string, b pool.BackendStatus, now time.Time) error {
+	t := &table{}
+	t.row("backend", name)
+	t.row("state", fmt.Sprintf("%s since %s (%s)", b.State, clock(b.Since), ago(now, b.Since)))
+	t.row("cause", b.Cause)
+	t.row("admin", b.Admin.String())
+	t.row("health", b.Health)
+	if b.Ejected {
+		t.row("ejected until", clock(b.EjectedUntil))
+	}
+	t.row("connects to", b.Target)
+	t.row("weight", fmt.Sprintf("%d, effective %d, tier %d", b.Weight, b.EffectiveWeight, b.Tier))
+	limit := "no limit"
+	if b.MaxRequests > 0 {
+		limit = fmt.Sprintf("limit %d", b.MaxRequests)
+	}
+	t.row("in flight", fmt.Sprintf("%d, %s", b.InFlight, limit))
+	t.row("requests", fmt.Sprintf("%d, with errors %d", b.Requests, b.Errors))
+	if c := b.LastCheck; c != nil {
+		outcome := "passed"
+		if !c.OK {
+			outcome = "failed: " + c.Error
+		}
+		t.row("last check", fmt.Sprintf("%s ago, %s", ago(now, c.At), outcome))
+	}
+	return t.print(w)
+}
