@@ -20,7 +20,7 @@ func historyDir(path, dir string) string {
 }
 
 var (
-	historyFlow  = regexp.MustCompile(`(?m)^history:[ \t]*\{[^}\n]*?\bdir:[ \t]*([^,}\n]*)`)
+	historyFlow  = regexp.MustCompile(`(?m)^history:[ \t]*\{[^}\n]*?\bdir:[ \t]*((?:\$\{[^}\n]*\}|[^,}\n])*)`)
 	historyBlock = regexp.MustCompile(`(?m)^history:[ \t]*(?:#.*)?\n(?:[ \t]+.*\n|[ \t]*(?:#.*)?\n)*?[ \t]+dir:[ \t]*(.*)`)
 )
 
