@@ -59,18 +59,23 @@ func (c *Conn) LocalAddrPort() netip.AddrPort {
 	return c.local
 }
 
-// RemoteAddr implements net.Conn; it allocates. The peers of a unix listener
-// have no name.
-func (c *Conn) RemoteAddr() net.Addr { return c.netAddr(c.remote) }
-
-// LocalAddr implements net.Conn; it allocates.
-func (c *Conn) LocalAddr() net.Addr { return c.netAddr(c.LocalAddrPort()) }
-
-func (c *Conn) netAddr(ap netip.AddrPort) net.Addr {
+// RemoteAddr implements net.Conn; it allocates. A unix socket has no name here.
+func (c *Conn) RemoteAddr() net.Addr {
 	if c.unix {
 		return &net.UnixAddr{Net: "unix"}
 	}
-	return net.TCPAddrFromAddrPort(ap)
+	return net.TCPAddrFromAddrPort(c.remote)
+}
+
+// LocalAddr implements net.Conn; it allocates for TCP.
+func (c *Conn) LocalAddr() net.Addr {
+	switch {
+	case c.unix && c.ln != nil:
+		return c.ln.addr
+	case c.unix:
+		return &net.UnixAddr{Net: "unix"}
+	}
+	return net.TCPAddrFromAddrPort(c.LocalAddrPort())
 }
 
 // addrPort is the IP address in a, unmapped; zero if a is something else.

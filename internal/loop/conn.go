@@ -49,7 +49,11 @@ type Conn struct {
 	serving  bool // a coroutine runs the listener's handler
 	kept     bool
 	released bool
+	watched  bool // the listener's watcher has heard of it
 	unix     bool
+
+	// Tag belongs to whoever serves the connection; the loop does not look at it.
+	Tag uint8
 
 	reader, writer *coro // who waits in Read and Write
 	idle           IdleOwner
@@ -141,14 +145,14 @@ func (c *Conn) awaitRead(co *coro) error {
 // Read; n counts what the kernel took before.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	co := c.l.current()
-	if co.moved >= fairShare {
-		co.reschedule()
-	}
 	if err := c.fault(); err != nil {
 		return 0, err
 	}
 	if c.past(c.writeBy.Load()) {
 		return 0, os.ErrDeadlineExceeded
+	}
+	if len(p) == 0 {
+		return 0, nil
 	}
 	return c.write(co, p)
 }
@@ -319,15 +323,22 @@ func (c *Conn) release() {
 // leave takes c out of the counts of accepted connections.
 func (c *Conn) leave() {
 	if c.ln != nil {
+		c.gone()
 		c.ln.conns.Add(-1)
 		c.l.accepted.Add(-1)
 	}
 }
 
-// fail makes the error of a call on c. io.EOF is the peer's regular end.
+// fail makes the error of a Read or Write, after which the peer is gone, whether
+// or not the poller has said so yet. io.EOF is the regular way.
 func (c *Conn) fail(op string, err error) error {
+	c.hangup()
 	if err == io.EOF { //nolint:errorlint // from recv, never wrapped
 		return io.EOF
 	}
+	return c.opError(op, err)
+}
+
+func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, err)}
 }

@@ -16,7 +16,7 @@ func (c *Conn) Detach() (net.Conn, error) {
 	}
 	nc, err := c.detach()
 	if err != nil {
-		return nil, c.fail("detach", err)
+		return nil, c.opError("detach", err)
 	}
 	c.closed.Store(true)
 	c.released = true

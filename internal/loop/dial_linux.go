@@ -62,13 +62,16 @@ func (c *Conn) connect(to unix.Sockaddr, deadline time.Time) error {
 	}
 	if c.writable = !pending; pending {
 		c.writeBy.Store(by)
-		err := c.awaitWrite(c.l.current())
+		if err := c.awaitWrite(c.l.current()); err != nil {
+			return err
+		}
 		c.writeBy.Store(0)
+		errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		if err != nil {
 			return err
 		}
-		if errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || errno != 0 {
-			return firstError(err, syscall.Errno(errno))
+		if errno != 0 {
+			return syscall.Errno(errno)
 		}
 	}
 	// TCP lets a socket connect to itself if its port is chosen to be the one it
@@ -77,13 +80,6 @@ func (c *Conn) connect(to unix.Sockaddr, deadline time.Time) error {
 		return unix.ECONNREFUSED
 	}
 	return nil
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // sockaddr is a as the kernel wants it.

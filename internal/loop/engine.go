@@ -189,6 +189,7 @@ func (l *Loop) adopt(c *Conn) {
 		c.release()
 		return
 	}
+	c.opened()
 	c.parked = true
 	if first := c.ln.first.Load(); first > 0 {
 		c.idleAt = l.now + first

@@ -178,41 +178,41 @@ func (ep *epoll) accept(id int32) {
 		return
 	}
 	for range acceptBatch {
-		c, errno := ep.acceptOne(ln)
-		switch errno {
-		case 0:
-		case unix.EINTR, unix.ECONNABORTED:
-			continue
+		switch ep.acceptOne(ln) {
+		case 0, unix.EINTR, unix.ECONNABORTED:
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 			ep.pause(ln)
 			return
 		default:
 			return
 		}
-		if c.l == ep.l {
-			ep.l.adopt(c)
-		} else if !c.l.send(mail{op: opAdopt, conn: c}) {
-			c.release()
-		}
 	}
 }
 
-func (ep *epoll) acceptOne(ln *Listener) (*Conn, syscall.Errno) {
+// acceptOne accepts a connection and gives it to its loop.
+func (ep *epoll) acceptOne(ln *Listener) syscall.Errno {
 	var from syscall.RawSockaddrAny
 	size := uint32(unsafe.Sizeof(from))
-	ln.mu.RLock() // the descriptor stays what it is
+	// While it is held the descriptor stays what it is. It is held until the
+	// connection has arrived, so that CloseIdle after Close misses none.
+	ln.mu.RLock()
 	defer ln.mu.RUnlock()
 	if ln.closed.Load() {
-		return nil, unix.EBADF
+		return unix.EBADF
 	}
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(ln.fd), uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
-		return nil, errno
+		return errno
 	}
 	c := &Conn{l: ln.place(ep.l), ln: ln, fd: int32(fd), slot: -1, writable: true}
 	c.remote = sockaddr(&from)
 	c.unix = ln.network == "unix"
-	return c, 0
+	if c.l == ep.l {
+		ep.l.adopt(c)
+	} else if !c.l.send(mail{op: opAdopt, conn: c}) {
+		c.release()
+	}
+	return 0
 }
 
 // pause stops this loop's accepting for a while: the process is out of file

@@ -152,6 +152,9 @@ func (c *Conn) SetHangupTarget(t *Conn) {
 }
 
 func (c *Conn) hangup() {
+	if c.hup {
+		return
+	}
 	c.hup = true
 	if c.target != nil {
 		c.target.cancel()
@@ -170,7 +173,7 @@ func (c *Conn) CloseWrite() error {
 		return net.ErrClosed
 	}
 	if err := c.shutdownWrite(); err != nil {
-		return c.fail("close", err)
+		return c.opError("close", err)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type Listener struct {
 	network string
 	addr    net.Addr
 	path    string // of a unix socket, to be removed
+	watcher Watcher
 
 	handle atomic.Pointer[func(*Conn)]
 	first  atomic.Int64 // ns a new connection may be silent; 0: for ever
@@ -30,7 +31,7 @@ type Listener struct {
 	closed atomic.Bool
 	served atomic.Bool // Serve was called
 
-	mu sync.RWMutex // guards socket: held for reading while it is used, for writing to close it
+	mu sync.RWMutex // guards socket: for reading while it is used, for writing to close it
 	socket
 }
 
@@ -51,7 +52,7 @@ func (g *Group) Listen(network, address string) (*Listener, error) {
 	ln := &Listener{g: g, network: network, addr: nl.Addr()}
 	if u, ok := nl.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // we take the socket from u and remove the file ourselves
-		if address[0] != '@' {
+		if address != "" && address[0] != '@' {
 			ln.path = address
 		}
 	}

@@ -51,10 +51,12 @@ func start(t testing.TB, o loop.Options) *loop.Group {
 	return g
 }
 
-// eventually waits until ok, without saying how long that may take.
+// eventually waits for something that nobody tells us of.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); runtime.Gosched() {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); !ok(); <-look.C {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%s after %v\n%s", what, patience, buf[:runtime.Stack(buf, true)])

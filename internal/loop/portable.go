@@ -101,8 +101,10 @@ func (p *pipe) readAhead(c *Conn) {
 		default: // closed: a detached connection takes both along
 			p.full = append(bytes.Clone(p.full), buffers[i][:n]...)
 		}
-		p.err = err
 		closed := p.closed
+		if !closed { // or it may be the deadline that detach set
+			p.err = err
+		}
 		p.mu.Unlock()
 		if closed {
 			return
@@ -255,14 +257,23 @@ func (ln *Listener) acceptPortable(nl net.Listener) {
 				continue
 			}
 		}
-		l := ln.place(nil)
-		c := &Conn{l: l, ln: ln, pipe: newPipe(nc), slot: -1, writable: true}
-		c.unix = ln.network == "unix"
-		c.remote, c.local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
-		if !l.send(mail{op: opAdopt, conn: c}) {
-			c.leave()
-			nc.Close()
-		}
+		ln.mu.RLock()
+		ln.handOver(nc)
+		ln.mu.RUnlock()
+	}
+}
+
+// handOver gives an accepted connection to a loop. ln.mu is held.
+func (ln *Listener) handOver(nc net.Conn) {
+	if ln.closed.Load() {
+		nc.Close()
+		return
+	}
+	c := &Conn{l: ln.place(nil), ln: ln, pipe: newPipe(nc), slot: -1, writable: true}
+	c.unix = ln.network == "unix"
+	c.remote, c.local = addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
+	if !c.l.send(mail{op: opAdopt, conn: c}) {
+		c.release()
 	}
 }
 

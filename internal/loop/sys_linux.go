@@ -56,6 +56,12 @@ func (c *Conn) write(co *coro, p []byte) (n int, err error) {
 		return c.pipe.write(c, co, p)
 	}
 	for n < len(p) {
+		if co.moved >= fairShare {
+			co.reschedule()
+			if err := c.fault(); err != nil {
+				return n, err
+			}
+		}
 		if !c.writable {
 			if err := c.awaitWrite(co); err != nil {
 				return n, err
