@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -66,7 +67,12 @@ func parseEndpoint(s string) (endpoint, error) {
 		return endpoint{unix: path}, nil
 	}
 	i := strings.LastIndexByte(s, ':')
-	if i < 0 {
+	switch {
+	case s == "":
+		return endpoint{}, errors.New("the address is empty")
+	case strings.Contains(s, "://"):
+		return endpoint{}, fmt.Errorf("%q has a scheme; write host:port alone", s)
+	case i < 0:
 		return endpoint{}, fmt.Errorf("%q has no port; write %s:PORT", s, s)
 	}
 	host, port := s[:i], s[i+1:]
@@ -133,7 +139,7 @@ func hostPattern(s string) (string, error) {
 	host, port, ported := strings.Cut(name, ":")
 	switch {
 	case s == "*":
-		return "", fmt.Errorf("to match every host leave hosts out")
+		return "", errors.New("to match every host leave hosts out")
 	case ported && isDigits(port):
 		return "", fmt.Errorf("%q has a port; hosts are matched without it: write %s", s, host)
 	case strings.Contains(name, "*"):

@@ -3,12 +3,14 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 func (d *decoder) listeners(v value, base Defaults, pools poolSet, taken endpoints) []Listener {
 	var ls []Listener
 	in := v.list()
-	if len(in) == 0 && v.given() {
+	if v.node.Kind == yaml.SequenceNode && len(in) == 0 {
 		v.bad("without one nothing is served", "there is no listener")
 	}
 	seen := names{}
@@ -17,11 +19,11 @@ func (d *decoder) listeners(v value, base Defaults, pools poolSet, taken endpoin
 		l := defaultListener()
 		if name, ok := t.require("name", "metrics and commands call the listener by it"); ok {
 			if _, ok = t.text("name", &l.Name); ok && name.checkName(l.Name) {
-				seen.unique(name, "the listener", l.Name)
+				seen.unique(name, rename, "the listener", l.Name)
 			}
 		}
-		t.oneOf("protocol", &l.Protocol, "http")
 		t.listen(&l, taken)
+		t.oneOf("protocol", &l.Protocol, "http")
 		t.networks("trusted_proxies", &l.TrustedProxies)
 		if routes, ok := t.require("routes", "write routes: [] for a listener that answers 404 to everything"); ok {
 			l.Routes = d.routes(routes, l.Name, base, pools)
@@ -64,7 +66,7 @@ func (d *decoder) routes(v value, listener string, base Defaults, pools poolSet)
 			r.Name = fmt.Sprintf("%s-%d", listener, i)
 		}
 		in.path += ".name"
-		seen.unique(in, "the route", r.Name)
+		seen.unique(in, rename, "the route", r.Name)
 		rs = append(rs, r)
 	}
 	return rs

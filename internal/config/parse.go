@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-
-	"gopkg.in/yaml.v3"
 )
 
 const (
@@ -13,9 +11,9 @@ const (
 	// routes, and far from what would make the parser's memory hurt.
 	maxSource = 8 << 20
 
-	// maxValues bounds the values looked at, those behind aliases counted each
-	// time: a few lines of aliases of aliases can stand for billions.
-	maxValues = 1 << 20
+	// maxAliased bounds the values that aliases stand for, counted at each use:
+	// a few lines of aliases of aliases can stand for billions.
+	maxAliased = 1 << 17
 
 	// maxProblems is as many as anybody reads; the rest is only counted.
 	maxProblems = 200
@@ -39,11 +37,11 @@ func Parse(name string, src []byte, env func(string) (string, bool)) (*Config, e
 type decoder struct {
 	file     string
 	env      func(string) (string, bool)
-	values   int // looked at, against maxValues
+	aliased  int // values read behind aliases, against maxAliased
 	problems Problems
 	seen     map[Problem]bool // without their path: one cause behind an alias is one problem
 	unshown  int
-	tooMany  *Problem // values passed maxValues: all that follows is unreliable
+	tooMany  *Problem // aliased passed maxAliased: all that follows is unreliable
 }
 
 func (d *decoder) parse(src []byte) *Config {
@@ -80,16 +78,20 @@ func (d *decoder) add(p Problem) {
 // full says that another problem would only be counted: no need to think of a fix.
 func (d *decoder) full() bool { return len(d.problems) >= maxProblems }
 
-// spend counts n more values behind at. False means stop.
-func (d *decoder) spend(n int, at *yaml.Node) bool {
-	d.values += n
-	if d.values <= maxValues {
+// spend counts the values inside v if they are reached through an alias. False
+// means stop.
+func (v value) spend() bool {
+	d := v.d
+	if v.aliased {
+		d.aliased += 1 + len(v.node.Content)
+	}
+	if d.aliased <= maxAliased {
 		return true
 	}
 	if d.tooMany == nil {
 		d.tooMany = &Problem{
-			File: d.file, Line: at.Line, Column: at.Column,
-			Message: fmt.Sprintf("with aliases followed this file has more than %d values", maxValues),
+			File: d.file, Line: v.at.Line, Column: v.at.Column,
+			Message: fmt.Sprintf("the aliases in this file stand for more than %d values", maxAliased),
 			Fix:     "use fewer aliases of aliases",
 		}
 	}

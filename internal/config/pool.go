@@ -49,7 +49,7 @@ func (d *decoder) pool(v value, name string, base Defaults) Pool {
 
 	k := t.get("keepalive").table()
 	k.integer("idle_per_backend", &p.KeepAlive.IdlePerBackend, 0, noMost)
-	k.duration("idle_timeout", &p.KeepAlive.IdleTimeout, 1)
+	k.duration("idle_timeout", &p.KeepAlive.IdleTimeout, positive)
 	k.done()
 
 	t.get("timeouts").table().timeouts(&p.Timeouts, oneRoute)
@@ -103,7 +103,7 @@ func (d *decoder) backend(v value, taken names) (b Backend, ok bool) {
 	case e.unix == "" && e.port == 0:
 		at.bad("", "%q: nothing can be reached at port 0", b.Address)
 	default:
-		taken.unique(at, "the address", e.key())
+		taken.unique(at, "remove one of them", "the address", e.key())
 		return b, true
 	}
 	return b, false
@@ -123,10 +123,10 @@ func (d *decoder) active(v value) *Active {
 	t.oneOf("type", &a.Type, "http", "tcp")
 	d.activeHTTP(t, &a)
 	t.integer("port", &a.Port, 0, 65535)
-	t.duration("interval", &a.Interval, 1)
+	t.duration("interval", &a.Interval, positive)
 	// A short interval alone must not be wrong because of a default.
 	a.Timeout = min(a.Timeout, a.Interval)
-	if v, ok := t.duration("timeout", &a.Timeout, 1); ok && a.Timeout > a.Interval {
+	if v, ok := t.duration("timeout", &a.Timeout, positive); ok && a.Timeout > a.Interval {
 		v.bad("a probe must end before the next starts", "%v is longer than the interval %v", a.Timeout, a.Interval)
 	}
 	t.integer("fall", &a.Fall, 1, noMost)
@@ -209,8 +209,8 @@ func status(s string) int {
 func (d *decoder) passive(t *table, p *Passive) {
 	defer t.done()
 	t.integer("consecutive_errors", &p.ConsecutiveErrors, 0, noMost)
-	first, okFirst := t.duration("ejection", &p.Ejection, 1)
-	_, okMax := t.duration("max_ejection", &p.MaxEjection, 1)
+	first, okFirst := t.duration("ejection", &p.Ejection, positive)
+	_, okMax := t.duration("max_ejection", &p.MaxEjection, positive)
 	switch {
 	case p.Ejection <= p.MaxEjection:
 	case okFirst && okMax:

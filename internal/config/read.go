@@ -86,16 +86,16 @@ func (t *table) early(s scope, block, key string) bool {
 func (t *table) timeouts(to *Timeouts, s scope) {
 	defer t.done()
 	if !t.early(s, "timeouts", "client_header") {
-		t.duration("client_header", &to.ClientHeader, 0)
+		t.duration("client_header", &to.ClientHeader, orNone)
 	}
-	t.duration("client_body_idle", &to.ClientBodyIdle, 0)
+	t.duration("client_body_idle", &to.ClientBodyIdle, orNone)
 	if !t.early(s, "timeouts", "client_idle") {
-		t.duration("client_idle", &to.ClientIdle, 0)
+		t.duration("client_idle", &to.ClientIdle, orNone)
 	}
-	t.duration("connect", &to.Connect, 0)
-	t.duration("response", &to.Response, 0)
-	t.duration("stream_idle", &to.StreamIdle, 0)
-	t.duration("request", &to.Request, 0)
+	t.duration("connect", &to.Connect, orNone)
+	t.duration("response", &to.Response, orNone)
+	t.duration("stream_idle", &to.StreamIdle, orNone)
+	t.duration("request", &to.Request, orNone)
 }
 
 func (t *table) limits(l *Limits, s scope) {
@@ -139,12 +139,14 @@ func (v value) checkName(s string) bool {
 	return false
 }
 
+const rename = "give one of them another name"
+
 // names finds a name's second use.
 type names map[string]int // line of the first
 
-func (n names) unique(v value, what, s string) {
+func (n names) unique(v value, fix, what, s string) {
 	if first, taken := n[s]; taken {
-		v.bad("give one of them another name", "%s %q is here twice; first on line %d", what, s, first)
+		v.bad(fix, "%s %q is here twice; first on line %d", what, s, first)
 		return
 	}
 	n[s] = v.at.Line

@@ -157,7 +157,13 @@ func (t *table) fraction(key string, dst *float64) {
 	*dst = f
 }
 
-func (t *table) duration(key string, dst *time.Duration, least time.Duration) (v value, ok bool) {
+// Whether a duration may be zero, which then means none.
+const (
+	orNone   = true
+	positive = false
+)
+
+func (t *table) duration(key string, dst *time.Duration, zero bool) (v value, ok bool) {
 	v = t.get(key)
 	s, ok := v.scalar("a duration such as 5s")
 	if !ok {
@@ -171,8 +177,8 @@ func (t *table) duration(key string, dst *time.Duration, least time.Duration) (v
 		v.bad("write a number with ms, s, m or h, such as 500ms or 1m30s", "%q is not a duration", s)
 	case d < 0:
 		v.bad("", "%v is less than nothing", d)
-	case d < least:
-		v.bad("", "%v is too short; at least %v", d, least)
+	case d == 0 && !zero:
+		v.bad("", "it must be longer than 0s")
 	default:
 		*dst = d
 		return v, true

@@ -17,7 +17,7 @@ func didYouMean(word string, known []string) string {
 	return "known here: " + strings.Join(known, ", ")
 }
 
-// nearest is the known word that a typing mistake may have made into word, or "".
+// nearest is the known word that word may be a mistyped or shortened form of, or "".
 func nearest(word string, known []string) string {
 	const longest = 64 // the distance costs the product of the lengths
 	if word == "" || len(word) > longest {
@@ -35,7 +35,15 @@ func nearest(word string, known []string) string {
 			best, allowed = k, dist-1
 		}
 	}
-	return best
+	if best != "" {
+		return best
+	}
+	for _, k := range known { // warning for warn, conn for connections
+		if len(word) >= 3 && len(k) >= 3 && (strings.HasPrefix(word, k) || strings.HasPrefix(k, word)) {
+			return k
+		}
+	}
+	return ""
 }
 
 // distance is the number of typing mistakes between two words: a byte put in,

@@ -155,6 +155,9 @@ func explain(message, text string) (what, fix string) {
 	case has("did not find expected key"), has("did not find expected '-' indicator"):
 		return "this line does not fit to those above it", "is it indented as those beside it, and are its quotes closed once?"
 	case has("did not find expected ',' or ']'"), has("did not find expected ',' or '}'"), has("did not find expected node content"):
+		if strings.Contains(text, "${") {
+			return "a list or mapping in brackets is not as it should be here", "within brackets a value with ${NAME} needs quotes"
+		}
 		return "a list or mapping in brackets is not as it should be here", "is a closing bracket or a comma missing?"
 	case has("found unexpected end of stream"):
 		return "a quote is opened here and not closed", "close it"

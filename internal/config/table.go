@@ -13,6 +13,8 @@ type value struct {
 	node *yaml.Node // aliases followed; nil: not in the file
 	at   *yaml.Node // where to point: the value, or what it is missing from
 	path string     // listeners[0].name
+
+	aliased bool // reached through an alias
 }
 
 // bad records a problem with the value. fix may be empty.
@@ -29,7 +31,7 @@ func (v value) given() bool { return v.node != nil && !isNull(v.node) }
 
 // within is the value for n inside v, at path v.path+suffix.
 func (v value) within(n *yaml.Node, suffix string) value {
-	in := value{d: v.d, path: v.path + suffix}
+	in := value{d: v.d, path: v.path + suffix, aliased: v.aliased || n.Kind == yaml.AliasNode}
 	if in.path != "" && in.path[0] == '.' {
 		in.path = in.path[1:] // of the root
 	}
@@ -68,7 +70,7 @@ func (v value) list() []value {
 		v.bad(fix, "want a list, not %s", v.describe())
 		return nil
 	}
-	if !v.d.spend(len(v.node.Content), v.at) {
+	if !v.spend() {
 		return nil
 	}
 	vs := make([]value, len(v.node.Content))
@@ -95,15 +97,17 @@ func (v value) pairs() (ps []pair, ok bool) {
 		v.bad("", "want a mapping (key: value), not %s", v.describe())
 		return nil, false
 	}
-	return v.merge(nil, v.node, map[string]*yaml.Node{}, 0), true
+	return v.merge(nil, v, map[string]*yaml.Node{}, 0), true
 }
 
-// merge appends to ps the pairs of n that it does not have, then those that n
-// takes over with <<. have is the keys in ps.
-func (v value) merge(ps []pair, n *yaml.Node, have map[string]*yaml.Node, depth int) []pair {
-	if !v.d.spend(len(n.Content), n) {
+// merge appends to ps the pairs of from that it does not have, then those that
+// from takes over with <<. They become keys of v. have is the keys in ps.
+func (v value) merge(ps []pair, from value, have map[string]*yaml.Node, depth int) []pair {
+	if !from.spend() {
 		return ps
 	}
+	v.aliased = from.aliased
+	n := from.node
 	own := map[string]bool{}
 	for i := 0; i < len(n.Content); i += 2 {
 		key := v.within(n.Content[i], "")
@@ -143,11 +147,12 @@ func (v value) mergeFrom(ps []pair, n *yaml.Node, have map[string]*yaml.Node, de
 	case depth > deepest:
 		in.bad("", "<< inside << goes deeper than %d", deepest)
 	case in.node.Kind == yaml.MappingNode:
-		return v.merge(ps, in.node, have, depth)
+		return v.merge(ps, in, have, depth)
 	case in.node.Kind == yaml.SequenceNode:
-		if !v.d.spend(len(in.node.Content), in.at) {
+		if !in.spend() {
 			return ps
 		}
+		v.aliased = in.aliased
 		for _, n := range in.node.Content {
 			ps = v.mergeFrom(ps, n, have, depth+1)
 		}
