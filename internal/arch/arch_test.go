@@ -1,6 +1,7 @@
 package arch_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -293,12 +295,21 @@ func isState(e ast.Expr) bool {
 	return false
 }
 
-// readTree parses every Go file of the module, by directory.
+// readTree returns every Go file of the module, by directory.
 func readTree(t *testing.T) map[string][]file {
 	t.Helper()
-	root, err := filepath.Abs("../..")
+	tree, err := parsed()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return tree
+}
+
+// parsed parses the tree once for all tests.
+var parsed = sync.OnceValues(func() (map[string][]file, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
 	}
 	tree := make(map[string][]file)
 	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
@@ -322,11 +333,8 @@ func readTree(t *testing.T) map[string][]file {
 		tree[path.Dir(rel)] = append(tree[path.Dir(rel)], file{rel, syntax})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
+	if err == nil && len(tree) == 0 {
+		err = fmt.Errorf("no Go file under %s", root)
 	}
-	if len(tree) == 0 {
-		t.Fatalf("no Go file under %s", root)
-	}
-	return tree
-}
+	return tree, err
+})
