@@ -21,7 +21,6 @@ type listener struct {
 	s      *Server
 	key    string
 	socket *loop.Listener
-	bound  *listenerConfig // of the snapshot that bound it, until that is committed
 
 	last    atomic.Pointer[listenerConfig] // newest committed; serves a drained listener's last requests
 	retired atomic.Bool

@@ -110,6 +110,10 @@ func (ex *exchange) appendReplySpecial(dst []byte, l *line) []byte {
 
 // relay moves the body. On success its last bytes are still in ex.out.
 func (ex *exchange) relay(up *upConn) error {
+	if ex.answer.eventStream {
+		ex.w.s.metrics.Stream(ex.w.id, metrics.SSE, 1)
+		defer ex.w.s.metrics.Stream(ex.w.id, metrics.SSE, -1)
+	}
 	switch ex.answer.framing {
 	case frameLength:
 		return ex.relayLength(up, ex.answer.length)
