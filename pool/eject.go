@@ -12,18 +12,15 @@ const ejectionJitter = 0.2
 // ejects those that may be. p.mu is held.
 func (p *Pool) ejectFailing(now time.Time) {
 	limit := int64(p.spec.Passive.ConsecutiveErrors)
-	if limit == 0 {
-		return
-	}
 	for _, b := range p.order {
-		n := b.errs.Load()
-		if n < limit {
+		n := b.failed.Load()
+		if n == 0 {
 			continue
 		}
 		// Counted anew whatever is decided: one that may not be ejected is
 		// looked at again after as many errors more, not at each of them.
-		b.errs.Store(0)
-		if b.usable() && p.mayEject() {
+		b.forgetErrors()
+		if 0 < limit && limit <= n && b.usable() && p.mayEject() {
 			p.eject(b, n, now)
 		}
 	}
@@ -138,7 +135,13 @@ func (p *Pool) endEjection(b *Backend, now time.Time, cause string) {
 func (b *Backend) clearEjection(now time.Time) {
 	b.ejectedUntil, b.ejectCause = time.Time{}, ""
 	b.returned = now
-	b.errs.Store(0)
+	b.forgetErrors()
+}
+
+// forgetErrors starts the count anew.
+func (b *Backend) forgetErrors() {
+	b.errs.Store(0) // first: an error between the two must not look like the limit again
+	b.failed.Store(0)
 }
 
 // nextReturning is, of the ejected that which picks, the one whose time is over

@@ -107,6 +107,7 @@ func (b *Backend) strike(o Outcome) {
 	b.lastBad.Store(uint32(o))
 	n := b.errs.Add(1)
 	if limit := b.pool.errorLimit.Load(); limit > 0 && n >= limit {
+		b.failed.CompareAndSwap(0, n) // a success from now on comes too late
 		b.pool.kick()
 	}
 }

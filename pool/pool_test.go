@@ -110,8 +110,11 @@ func state(p *pool.Pool) string {
 // needs of the others' turns.
 func fail(t testing.TB, p *pool.Pool, who string, n int) {
 	t.Helper()
-	for n > 0 {
+	for others := 0; n > 0; others++ {
 		l, got := take(p)
+		if others > 1000 {
+			t.Fatalf("no request reaches %s", who)
+		}
 		if l.Backend() == nil {
 			t.Fatalf("no request reaches %s: %s", who, got)
 		}
@@ -119,6 +122,7 @@ func fail(t testing.TB, p *pool.Pool, who string, n int) {
 			l.Done(pool.Success)
 			continue
 		}
+		others = 0
 		l.Done(pool.ConnectRefused)
 		n--
 	}
