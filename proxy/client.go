@@ -40,6 +40,7 @@ type clientConn struct {
 	bufSize   int // of fasthttp's reader: a read this large finds it empty
 	phase     phase
 	parked    bool
+	armed     bool      // a read deadline was set
 	stopped   bool      // nothing more is read for this request
 	lineSeen  bool      // of the head being read, the first line is complete
 	headStart time.Time // when the first byte of this head came
@@ -67,7 +68,8 @@ func (c *clientConn) read(p []byte) (int, error) {
 	case inHead:
 		// Only a head that did not come in one piece gets here: the deadline
 		// is armed for the second read, and costs the usual request nothing.
-		c.Conn.SetReadDeadline(c.headStart.Add(c.ln.config().timeouts.ClientHeader))
+		c.armed = true
+		c.Conn.SetReadDeadline(after(c.headStart, c.ln.config().timeouts.ClientHeader))
 		n, err := c.Conn.Read(p)
 		c.noteLine(p[:n])
 		return n, err
@@ -75,6 +77,7 @@ func (c *clientConn) read(p []byte) (int, error) {
 		if c.stopped {
 			return 0, os.ErrDeadlineExceeded
 		}
+		c.armed = true
 		c.Conn.SetReadDeadline(after(c.w.loop.Now(), c.bodyIdle()))
 		return c.Conn.Read(p)
 	default: // upgraded: fasthttp may hand over what it has buffered, no more
@@ -87,6 +90,10 @@ func (c *clientConn) readAtRest(p []byte) (n int, err error) {
 		// The rest of a pipelined head: its beginning is in fasthttp's buffer.
 		c.beginHead()
 		return c.read(p)
+	}
+	if c.armed { // by an earlier request
+		c.armed = false
+		c.Conn.SetReadDeadline(time.Time{})
 	}
 	n, err = c.Conn.ReadIdle(p, quietBeforeParking, c.ln.config().timeouts.ClientIdle)
 	switch {
@@ -153,9 +160,19 @@ func (c *clientConn) Close() error {
 // send writes an answer's bytes to the client. A client that takes nothing for
 // a minute is cut off.
 func (c *clientConn) send(b []byte, idle time.Duration) error {
-	c.Conn.SetWriteDeadline(after(c.w.loop.Now(), idle))
-	_, err := c.Conn.Write(b)
-	return err
+	return writeAll(c.Conn, b, idle)
+}
+
+// writeAll writes b to a peer that has to take some of it every idle.
+func writeAll(c *loop.Conn, b []byte, idle time.Duration) error {
+	for {
+		c.SetWriteDeadline(after(c.Loop().Now(), idle))
+		n, err := c.Write(b)
+		if n == 0 || n == len(b) || !isTimeout(err) {
+			return err
+		}
+		b = b[n:] // slow, but not silent
+	}
 }
 
 // turnAway tells the client of a connection too many why, and closes it.

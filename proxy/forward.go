@@ -27,6 +27,7 @@ const (
 type failure struct {
 	at     stage
 	reused bool // the connection had carried an answer before
+	unsent bool // the kernel took no byte of the request
 	err    error
 	body   error // what ended the reading of the request's body, if anything did
 }
@@ -56,7 +57,7 @@ func classify(f failure) verdict {
 	case isReset(f.err) && f.reused && f.at <= waiting:
 		// The keep-alive race: the backend closed while the request was on its
 		// way. Nobody's fault.
-		return verdict{outcome: pool.Stale, reason: metrics.UpstreamReset, silent: true}
+		return verdict{outcome: pool.Stale, reason: metrics.UpstreamReset, silent: true, nothing: f.unsent}
 	case isReset(f.err):
 		return verdict{outcome: pool.Reset, reason: metrics.UpstreamReset, silent: f.at <= waiting}
 	}
@@ -165,7 +166,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	ex.attempts = append(ex.attempts, attempt{backend: b})
 	at := &ex.attempts[len(ex.attempts)-1]
 	start := ex.w.loop.Now()
-	up, err := ex.w.take(b, fresh, ex.by(ex.site.timeouts.Connect))
+	up, err := ex.w.take(b, ex.wants(fresh), ex.by(ex.site.timeouts.Connect))
 	if err != nil {
 		return ex.failed(lease, failure{at: dialing, err: err}, start), false
 	}
@@ -196,6 +197,17 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	}
 	lease.Done(v.outcome)
 	return verdict{}, true
+}
+
+// wants says how careful to be with connections that were used before.
+func (ex *exchange) wants(fresh bool) care {
+	switch {
+	case fresh:
+		return freshOnly
+	case isIdempotent(ex.method):
+		return anyIdle
+	}
+	return checkedIdle
 }
 
 // drop closes a backend's connection in the middle of an exchange.
@@ -239,8 +251,8 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 	}
 	ex.out = out
 	up.c.SetWriteDeadline(ex.by(ex.site.timeouts.Response))
-	if _, err := up.c.Write(out); err != nil {
-		return failure{at: sending, err: err}
+	if n, err := up.c.Write(out); err != nil {
+		return failure{at: sending, err: err, unsent: n == 0}
 	}
 	if ex.body.streams() {
 		ex.pump = ex.startPump(up)

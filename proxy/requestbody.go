@@ -195,9 +195,7 @@ func (p *pump) finish() error {
 }
 
 func (p *pump) send(b []byte) error {
-	p.up.c.SetWriteDeadline(after(p.ex.w.loop.Now(), p.ex.site.timeouts.Response))
-	_, err := p.up.c.Write(b)
-	return err
+	return writeAll(p.up.c, b, p.ex.site.timeouts.Response)
 }
 
 // putChunkSize writes a chunk's size and CRLF at the end of room, and returns

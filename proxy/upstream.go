@@ -31,12 +31,24 @@ type bucket struct {
 	timeout time.Duration // of the newest configuration that used it
 }
 
-// take returns an idle connection to b, or dials one. fresh forbids the first:
-// after one stale connection the others are suspect too.
-func (w *worker) take(b *pool.Backend, fresh bool, deadline time.Time) (*upConn, error) {
+// care is how much trust a connection that was used before gets.
+type care uint8
+
+const (
+	anyIdle     care = iota // epoll would have told if it had been closed
+	checkedIdle             // ask the kernel too: the request must not be sent twice
+	freshOnly               // after one stale connection the others are suspect
+)
+
+// take returns an idle connection to b, or dials one.
+func (w *worker) take(b *pool.Backend, how care, deadline time.Time) (*upConn, error) {
 	bk := w.bucketOf(b)
-	if n := len(bk.idle); n > 0 && !fresh {
+	for n := len(bk.idle); n > 0 && how != freshOnly; n = len(bk.idle) {
 		up := bk.idle[n-1]
+		if how == checkedIdle && !up.c.Silent() {
+			up.discard()
+			continue
+		}
 		w.unlist(up)
 		up.c.SetIdle(nil)
 		b.Metrics().Conns(w.id, -1, 1)

@@ -47,3 +47,10 @@ func (c *Conn) WaitRead() error {
 		}
 	}
 }
+
+// Silent asks the kernel whether nothing, not even an end, waits to be read. It
+// knows of what arrived after the loop last looked.
+func (c *Conn) Silent() bool {
+	readable, _ := c.peek()
+	return !readable
+}
