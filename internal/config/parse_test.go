@@ -312,6 +312,12 @@ func TestSyntax(t *testing.T) {
 	f(lines+"a: \xff\n", `4:1: not valid YAML: invalid leading UTF-8 octet`)
 }
 
+// In a large file the place is the library's, which is near.
+func TestSyntaxInLargeFile(t *testing.T) {
+	wantProblems(t, "log: {}\na: \"b\n"+strings.Repeat("c: {d: [e]}\n", 10000), "weir.yaml:",
+		`2:1: a quote is opened here and not closed; close it`)
+}
+
 // A few lines of aliases can stand for billions of values.
 func TestBounds(t *testing.T) {
 	var bomb strings.Builder

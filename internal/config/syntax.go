@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -58,37 +59,41 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Style&yaml.TaggedStyle == 0
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line \d+: )?`)
+var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 // syntaxProblem says in words what the YAML library says in terms of its
 // grammar, and where. The library names the line where the enclosing block
-// began, or one beside it, so the place is found here.
+// began, or one beside it, so the place is found here if it can be.
 func syntaxProblem(src []byte, err error) Problem {
-	n := brokenLine(src)
-	text := line(src, n)
+	prefix := yamlError.FindStringSubmatch(err.Error())
+	ends := lineEnds(src)
+	n, ok := brokenLine(src, ends)
+	if !ok {
+		said, _ := strconv.Atoi(prefix[1]) // none means the first
+		n = min(max(said, 1), len(ends))
+	}
+	text := line(src, ends, n)
 	p := Problem{Line: n, Column: 1 + len(text) - len(strings.TrimLeft(text, " "))}
-	p.Message, p.Fix = explain(yamlLine.ReplaceAllString(err.Error(), ""), text)
+	p.Message, p.Fix = explain(err.Error()[len(prefix[0]):], text)
 	return p
 }
 
 // brokenLine is the number of the line after the longest beginning of src that
 // is YAML by itself: there the mistake begins, however late the parser sees it.
-func brokenLine(src []byte) int {
-	ends := lineEnds(src)
+// False: src is too large to search.
+func brokenLine(src []byte, ends []int) (n int, ok bool) {
 	// Fed byte by byte, the parser has read little more than it complains about.
 	r := &oneByte{rest: src}
 	parses(r)
-	n := bytes.Count(src[:len(src)-len(r.rest)], []byte("\n")) + 1
+	n = bytes.Count(src[:len(src)-len(r.rest)], []byte("\n")) + 1
 
-	// Each step back parses once more; a large file gets an approximate line.
-	budget := 4 << 20
-	for n = min(n, len(ends)); n > 0 && budget > 0; n-- {
-		budget -= ends[n-1]
-		if parses(bytes.NewReader(src[:ends[n-1]])) {
-			break
+	budget := 4 << 20 // each step back parses once more
+	for n = min(n, len(ends)); n > 0 && !parses(bytes.NewReader(src[:ends[n-1]])); n-- {
+		if budget -= ends[n-1]; budget < 0 {
+			return 0, false
 		}
 	}
-	return min(n+1, len(ends))
+	return min(n+1, len(ends)), true
 }
 
 // lineEnds are the offsets just after each line; at least one.
@@ -105,8 +110,8 @@ func lineEnds(src []byte) []int {
 	return ends
 }
 
-func line(src []byte, n int) string {
-	ends := lineEnds(src)
+// line is the text of line n, from 1.
+func line(src []byte, ends []int, n int) string {
 	start := 0
 	if n > 1 {
 		start = ends[n-2]
