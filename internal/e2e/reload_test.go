@@ -79,6 +79,7 @@ pools:
     backends:
 %s    health:
       active: {type: http, path: /healthz, interval: 1s, timeout: 500ms, fall: 2, rise: 1}
+      passive: {ejection: 1s}
 `, k%7, k%7, k, k, strings.Join(backends, ""))
 }
 
@@ -153,11 +154,12 @@ func TestBrokenEdit(t *testing.T) {
 	if code, out, _ := w.cli("status", "--json"); code != 0 || !strings.Contains(out, "wbe") {
 		t.Errorf("weir status --json: exit %d, without the problem:\n%s", code, out)
 	}
-	want := fmt.Sprintf("weir.yaml:%d", line)
-	if !strings.Contains(w.output(), want) || !strings.Contains(w.output(), "wbe") {
-		t.Errorf("the log lacks %q and the wrong name:\n%s", want, w.tail(5))
+	logged := fmt.Sprintf(`"line":%d,"column":27,"path":"listeners[0].routes[1].pool","problem":"no pool named \"wbe\""`, line)
+	if !strings.Contains(w.output(), logged) {
+		t.Errorf("the log lacks %s:\n%s", logged, w.tail(5))
 	}
-	if out, err := exec.Command(binary, "check", w.config).CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
+	place := fmt.Sprintf("%s:%d:", w.config, line)
+	if out, err := exec.Command(binary, "check", w.config).CombinedOutput(); err == nil || !strings.Contains(string(out), place) {
 		t.Errorf("weir check: %v\n%s", err, out)
 	}
 	unharmed(t, stop())

@@ -116,7 +116,7 @@ func TestBigBodies(t *testing.T) {
 // it was.
 func (w *weir) watched(name string, f func()) {
 	w.t.Helper()
-	idle, start := w.settledRSS(), time.Now()
+	idle, start := w.rss(), time.Now()
 	var peak atomic.Int64
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
