@@ -49,7 +49,7 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	v, err := c.carry(ctx, change{
 		source: source, cfg: cfg, round: probeRound,
 		meta: history.Version{Origin: o.Kind, Author: o.Author},
-		pin:  pinAgainst(disk, hash, "another configuration than the file's was applied"+by(o)),
+		pin:  run.pinAgainst(disk, hash, "another configuration than the file's was applied"+by(o)),
 	}, disk)
 	if err != nil {
 		return c.fail(disk, o, fromFile, err)
@@ -85,10 +85,10 @@ func (c *Controller) record(ch change) (history.Version, error) {
 	v := ch.meta
 	if v.Number == 0 {
 		c.history.SetKeep(ch.cfg.History.Keep)
-		if ch.pin.Pinned && ch.pin != before {
-			st := ch.pin
-			st.Running = before.Running
-			if err := c.history.SetState(st); err != nil {
+		st := ch.pin
+		st.Running = before.Running
+		if st.Pinned {
+			if err := c.restore(st); err != nil {
 				return history.Version{}, err
 			}
 		}
@@ -149,11 +149,10 @@ func (c *Controller) follow(cfg *config.Config) {
 func (c *Controller) unchanged(disk file, o Origin) Verdict {
 	old := c.current.Load()
 	next := *old
-	next.pin = pinAgainst(disk, old.version.Hash, old.pin.Reason)
-	if next.pin.Pinned {
-		next.pin = old.pin
+	if disk.hash == old.version.Hash {
+		next.pin = history.State{}
+		next.file = c.fileStatus(disk, next.pin, old.version.Hash)
 	}
-	next.file = c.fileStatus(disk, next.pin, old.version.Hash)
 	c.current.Store(&next)
 	st := next.pin
 	st.Running = old.version.Number
@@ -283,13 +282,17 @@ func readFile(path string) file {
 
 // pinAgainst is the pin that keeps the file from replacing what has hash. There
 // is none if the file says the same, or does not exist: one that appears later
-// is an edit.
-func pinAgainst(disk file, hash, reason string) history.State {
+// is an edit. One that holds already goes on, for another reason.
+func (v *view) pinAgainst(disk file, hash, reason string) history.State {
 	if disk.hash == "" || disk.hash == hash {
 		return history.State{}
 	}
-	return history.State{
+	pin := history.State{
 		Pinned: true, FileHash: disk.hash, Reason: reason,
 		Since: time.Now().UTC().Truncate(time.Millisecond),
 	}
+	if v.pin.Pinned && v.pin.FileHash == disk.hash {
+		pin.Since = v.pin.Since
+	}
+	return pin
 }

@@ -106,6 +106,11 @@ func TestEdits(t *testing.T) {
 		t.Errorf("status after a broken edit: %+v", s)
 	}
 
+	r.apply(saying("two")) // what runs, again: it says nothing about the file
+	if s := r.ctl.Status(); s.File.State != control.Rejected || len(s.File.Problems) == 0 || s.Pinned != nil {
+		t.Errorf("status after an apply of what runs: %+v", s)
+	}
+
 	r.edit(saying("three"), control.Applied)
 	r.wantGet("200 three")
 	if s := r.ctl.Status(); s.File.State != control.InSync || len(s.File.Problems) != 0 || len(s.Warnings) != 0 {

@@ -29,14 +29,18 @@ type File struct {
 	hash  string
 }
 
-// fileStatus is the status after something was committed.
+// fileStatus is what a file that holds disk is to the running configuration.
 func (c *Controller) fileStatus(disk file, pin history.State, running string) File {
-	f := File{Path: c.o.Path, State: InSync, Since: time.Now(), bytes: disk.source, hash: disk.hash}
+	f := File{Path: c.o.Path, Since: time.Now(), bytes: disk.source, hash: disk.hash}
 	switch {
 	case disk.hash == "":
 		f.State = Missing
-	case disk.hash != running && pin.Pinned:
+	case disk.hash == running:
+		f.State = InSync
+	case pin.Pinned:
 		f.State, f.Message = Ignored, pin.Reason
+	default:
+		f.State = Rejected // or it would be running
 	}
 	return f
 }

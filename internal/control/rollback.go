@@ -27,7 +27,7 @@ func (c *Controller) rollback(ctx context.Context, to int, o Origin) (Verdict, e
 	}
 	disk := readFile(c.o.Path)
 	ch.meta = history.Version{Origin: o.Kind, Author: o.Author, RollbackOf: target.Number}
-	ch.pin = pinAgainst(disk, target.Hash, fmt.Sprintf("rolled back to version %d%s", target.Number, by(o)))
+	ch.pin = run.pinAgainst(disk, target.Hash, fmt.Sprintf("rolled back to version %d%s", target.Number, by(o)))
 	v, err := c.carry(ctx, ch, disk)
 	if err != nil {
 		return c.fail(disk, o, false, err), nil

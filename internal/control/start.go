@@ -32,7 +32,7 @@ func (c *Controller) Start(ctx context.Context) error {
 	// Nothing is removed before the configuration says how many to keep.
 	if c.history, err = history.Open(dir, math.MaxInt); err != nil {
 		c.history = nil
-		return fmt.Errorf("%w; history.dir in %s names another place", err, c.o.Path)
+		return fmt.Errorf("%w; history.dir in %s can name another place", err, c.o.Path)
 	}
 	if err := c.startWith(ctx, disk, f, cfg); err != nil {
 		c.history.Close()
