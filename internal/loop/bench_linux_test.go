@@ -121,20 +121,28 @@ func BenchmarkYield(b *testing.B) {
 	})
 }
 
+// BenchmarkWakeOtherLoop sends a wake to another loop and waits for its answer.
 func BenchmarkWakeOtherLoop(b *testing.B) {
 	g := start(b, loop.Options{Loops: 2})
-	tasks := make(chan *loop.Task, 1)
+	var here, there *loop.Task
+	ready := make(chan struct{})
 	g.Loop(1).Go(func() {
-		task := g.Loop(1).Task()
-		tasks <- task
-		for task.Park(time.Time{}) {
+		there = g.Loop(1).Task()
+		close(ready)
+		for there.Park(time.Time{}) {
+			here.Wake()
 		}
 	})
-	task := <-tasks
-	b.ReportAllocs()
-	for b.Loop() {
-		task.Wake()
-	}
+	<-ready
+	on(b, g.Loop(0), func() {
+		here = g.Loop(0).Task()
+		b.ReportAllocs()
+		b.ResetTimer()
+		for range b.N {
+			there.Wake()
+			here.Park(time.Time{})
+		}
+	})
 }
 
 func BenchmarkAcceptUseClose(b *testing.B) {

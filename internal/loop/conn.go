@@ -110,7 +110,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 				c.unsure = !c.hup
 				return n, nil
 			}
-			if err != errAgain { //nolint:errorlint // ours, never wrapped
+			if err != errAgain {
 				return 0, c.fail("read", err)
 			}
 			c.readable = false
@@ -333,7 +333,7 @@ func (c *Conn) leave() {
 // or not the poller has said so yet. io.EOF is the regular way.
 func (c *Conn) fail(op string, err error) error {
 	c.hangup()
-	if err == io.EOF { //nolint:errorlint // from recv, never wrapped
+	if err == io.EOF {
 		return io.EOF
 	}
 	return c.opError(op, err)

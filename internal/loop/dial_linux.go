@@ -41,7 +41,7 @@ func (l *Loop) dial(a Addr, deadline time.Time) (*Conn, error) {
 func (c *Conn) connect(to unix.Sockaddr, deadline time.Time) error {
 	by := c.l.g.since(deadline)
 	err := unix.Connect(int(c.fd), to)
-	for err == unix.EAGAIN && c.unix { //nolint:errorlint // a bare errno
+	for err == unix.EAGAIN && c.unix {
 		// The backlog is full. TCP would try again by itself.
 		c.l.Task().Sleep(backlogPause)
 		if c.l.closing {
@@ -52,7 +52,7 @@ func (c *Conn) connect(to unix.Sockaddr, deadline time.Time) error {
 		}
 		err = unix.Connect(int(c.fd), to)
 	}
-	pending := err == unix.EINPROGRESS || err == unix.EINTR //nolint:errorlint // a bare errno
+	pending := err == unix.EINPROGRESS || err == unix.EINTR
 	if err != nil && !pending {
 		return err
 	}

@@ -122,7 +122,7 @@ func TestCloseWhileWaiting(t *testing.T) {
 func TestHangupTarget(t *testing.T) {
 	both(t, func(t *testing.T, portable bool) {
 		g := start(t, loop.Options{Loops: 1, Portable: portable})
-		silent := serve(t, g, func(c *loop.Conn) { c.Read(make([]byte, 1)); c.Read(make([]byte, 1)) })
+		silent := serve(t, g, func(c *loop.Conn) { io.Copy(io.Discard, c) })
 		work := func(before bool) {
 			pair(t, g, func(c *loop.Conn, client net.Conn) {
 				up, err := c.Loop().Dial(addr(silent), time.Time{})

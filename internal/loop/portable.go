@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -33,6 +34,7 @@ func (b *bell) add(c *Conn) error {
 func (b *bell) wait(timeout time.Duration) {
 	switch {
 	case timeout == 0:
+		runtime.Gosched() // what a busy loop waits for is done by goroutines
 		select {
 		case <-b.ring:
 		default:
