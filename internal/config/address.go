@@ -56,15 +56,7 @@ func (e endpoint) private() bool {
 // error is for people and has no prefix.
 func parseEndpoint(s string) (endpoint, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		switch {
-		case !strings.HasPrefix(path, "/"):
-			return endpoint{}, fmt.Errorf("%q is not unix: and a path from the root, such as unix:/run/weir.sock", s)
-		case len(path) >= maxUnixPath:
-			return endpoint{}, fmt.Errorf("the socket path has %d bytes; at most %d fit", len(path), maxUnixPath-1)
-		case strings.ContainsRune(path, 0):
-			return endpoint{}, fmt.Errorf("the socket path %q has a NUL", path)
-		}
-		return endpoint{unix: path}, nil
+		return endpoint{unix: path}, checkSocket(s, path)
 	}
 	i := strings.LastIndexByte(s, ':')
 	switch {
@@ -76,6 +68,7 @@ func parseEndpoint(s string) (endpoint, error) {
 		return endpoint{}, fmt.Errorf("%q has no port; write %s:PORT", s, s)
 	}
 	host, port := s[:i], s[i+1:]
+	// No service names: what they mean differs between machines.
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || !isDigits(port) {
 		return endpoint{}, fmt.Errorf("%q has no port between 0 and 65535 after its last colon", s)
@@ -100,6 +93,19 @@ func parseEndpoint(s string) (endpoint, error) {
 	return e, nil
 }
 
+func checkSocket(s, path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		// Relative to what would depend on where Weir was started.
+		return fmt.Errorf("%q is not unix: and a path from the root, such as unix:/run/weir.sock", s)
+	case len(path) >= maxUnixPath:
+		return fmt.Errorf("the socket path has %d bytes; at most %d fit", len(path), maxUnixPath-1)
+	case strings.ContainsRune(path, 0):
+		return fmt.Errorf("the socket path %q has a NUL", path)
+	}
+	return nil
+}
+
 // checkName says what keeps s from being a DNS name. It is lenient about
 // underscores, which names inside clusters have.
 func checkName(s string) error {
@@ -115,6 +121,7 @@ func checkName(s string) error {
 			return fmt.Errorf("%q is not a host name; one has letters, digits, hyphens and dots (others in their xn-- form)", s)
 		}
 	}
+	// No top-level domain is a number: this was meant to be an IP address.
 	if isDigits(labels[len(labels)-1]) {
 		return fmt.Errorf("%q is neither a host name nor an IP address", s)
 	}

@@ -127,7 +127,8 @@ type HeaderRules struct {
 	Remove []string
 }
 
-// Rewrite changes a request before it goes to a backend.
+// Rewrite changes a request before it goes to a backend: StripPrefix first, then
+// PathRegex, then AddPrefix.
 type Rewrite struct {
 	StripPrefix string
 	AddPrefix   string
@@ -138,8 +139,8 @@ type Rewrite struct {
 
 // Redirect answers with a Location.
 type Redirect struct {
-	To     string
-	Status int // 301, 302, 303, 307 or 308
+	To     string // may hold {host}, {path}, {query} and {uri} of the request
+	Status int    // 301, 302, 303, 307 or 308
 }
 
 // Respond answers with a fixed text.

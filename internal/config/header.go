@@ -36,6 +36,7 @@ func (t *table) headerRules(r *HeaderRules, request bool) {
 			r.Remove = append(r.Remove, s)
 		}
 	}
+	// YAML's keys differ in case, headers do not: the later would win silently.
 	seen := map[string]string{}
 	for _, h := range r.Set {
 		low := strings.ToLower(h.Name)

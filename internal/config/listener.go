@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -48,6 +50,7 @@ func (t *table) listen(l *Listener, taken endpoints) {
 	case err != nil:
 		v.bad("", "%v", err)
 	case e.unix == "" && e.host != "" && !e.ip.IsValid():
+		// Resolving it could fail at the next start, or give another address.
 		v.bad(fmt.Sprintf("such as 127.0.0.1:%d, or :%d for all addresses", e.port, e.port),
 			"%q: a listener needs an address of this machine, not a name", l.Address)
 	default:
@@ -57,6 +60,8 @@ func (t *table) listen(l *Listener, taken endpoints) {
 	}
 }
 
+// routes reads a listener's routes. A route without a name gets one that stays
+// the same while routes are added after it, for metrics have it as a label.
 func (d *decoder) routes(v value, listener string, base Defaults, pools poolSet) []Route {
 	var rs []Route
 	seen := names{}
@@ -94,6 +99,8 @@ func (d *decoder) route(v value, base Defaults, pools poolSet) Route {
 
 // action reads what becomes of a request: exactly one of three.
 func (t *table) action(r *Route, pools poolSet) {
+	// `pool: ""` is no pool, but a pool that could not be read is one: that it
+	// is wrong has been said, and that nothing was chosen would not be true.
 	var chosen []string
 	pool, read := t.text("pool", &r.Pool)
 	if r.Pool != "" || pool.given() && !read {
@@ -125,7 +132,7 @@ func (t *table) action(r *Route, pools poolSet) {
 		pool.bad(fix, "no pool named %q", r.Pool)
 		return
 	}
-	r.Timeouts, r.Limits = p.Timeouts, p.Limits
+	r.Timeouts, r.Limits = p.Timeouts, p.Limits // the route's own are read after this
 }
 
 func (v value) redirect() *Redirect {
@@ -140,8 +147,11 @@ func (v value) redirect() *Redirect {
 	case !ok:
 	case r.To == "":
 		to.bad("such as https://www.example.com/", "empty")
-	case to.checkLine(r.To) && strings.Contains(r.To, " "):
+	case !to.checkLine(r.To):
+	case strings.Contains(r.To, " "):
 		to.bad("write %20 for a space", "%q is not a URL", r.To)
+	default:
+		to.checkVariables(r.To)
 	}
 	if v, ok := t.integer("status", &r.Status, 300, 399); ok {
 		switch r.Status {
@@ -151,6 +161,19 @@ func (v value) redirect() *Redirect {
 		}
 	}
 	return &r
+}
+
+var redirectVariable = regexp.MustCompile(`\{([^{}]*)\}`)
+
+// checkVariables reports parts of a redirect's target that look like a variable
+// and are none: they would be sent to clients as they stand.
+func (v value) checkVariables(to string) {
+	known := []string{"host", "path", "query", "uri"}
+	for _, m := range redirectVariable.FindAllStringSubmatch(to, -1) {
+		if !slices.Contains(known, m[1]) {
+			v.bad(didYouMean(m[1], known), "%s is not a part of the request", m[0])
+		}
+	}
 }
 
 func (v value) respond() *Respond {

@@ -146,6 +146,9 @@ func TestRouteAction(t *testing.T) {
 	f("redirect: {to: ''}", `.redirect.to: empty; such as https://www.example.com/`)
 	f("redirect: {to: '/a b'}", `.redirect.to: "/a b" is not a URL; write %20 for a space`)
 	f(`redirect: {to: "/a\r\nb"}`, `.redirect.to: "/a\r\nb" has the control character '\r'`)
+	f("redirect: {to: 'https://{hots}{uri}/{}'}",
+		`.redirect.to: {hots} is not a part of the request; did you mean "host"?`,
+		`.redirect.to: {} is not a part of the request; known here: host, path, query, uri`)
 	f("redirect: {to: /a, status: 200}", `.redirect.status: 200 is not between 300 and 399`)
 	f("redirect: {to: /a, status: 304}", `.redirect.status: status 304 is not a redirect with a Location; one of 301, 302, 303, 307, 308`)
 	f("redirect: /a", `.redirect: want a mapping (key: value), not the value "/a"`)
@@ -154,8 +157,8 @@ func TestRouteAction(t *testing.T) {
 	f("respond: {status: 204, body: x}", `.respond.body: an answer with status 204 has no body; use status 200, or remove the body`)
 	f(`respond: {content_type: "a\nb"}`, `.respond.content_type: "a\nb" has the control character '\n'`)
 
-	c := parse(t, "listeners: [{name: w, address: ':1', routes: [{redirect: {to: /x}}, {respond: {}}]}]")
-	if got, want := *c.Listeners[0].Routes[0].Redirect, (config.Redirect{To: "/x", Status: 308}); got != want {
+	c := parse(t, "listeners: [{name: w, address: ':1', routes: [{redirect: {to: 'https://{host}{uri}'}}, {respond: {}}]}]")
+	if got, want := *c.Listeners[0].Routes[0].Redirect, (config.Redirect{To: "https://{host}{uri}", Status: 308}); got != want {
 		t.Errorf("redirect %+v, want %+v", got, want)
 	}
 	if got, want := *c.Listeners[0].Routes[1].Respond, (config.Respond{Status: 200, ContentType: "text/plain"}); got != want {

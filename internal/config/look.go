@@ -105,7 +105,7 @@ func (l *look) settle(now time.Time) {
 }
 
 func (l *look) kick() {
-	l.end()
+	l.end() // a burst that was under way is read with this
 	b, err := l.read()
 	if err != nil {
 		l.cause = "" // whoever kicks wants to hear it again

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+// match reads a route's conditions. Hosts are brought into one form here, so
+// that comparing them needs none of these rules.
 func (t *table) match(m *Match) {
 	defer t.done()
 	for _, v := range t.get("hosts").list() {
@@ -78,6 +80,7 @@ func (v value) compile(s string) *regexp.Regexp {
 	return re
 }
 
+// rewrite reads what is changed on the way to a backend.
 func (t *table) rewrite(r *Rewrite) {
 	defer t.done()
 	for _, key := range []struct {

@@ -57,6 +57,8 @@ func (d *decoder) pool(v value, name string, base Defaults) Pool {
 	return p
 }
 
+// backends reads a pool's backends. Two with one address would be one backend
+// with two weights: what is known of a backend is known by its address.
 func (d *decoder) backends(v value) []Backend {
 	var bs []Backend
 	taken := names{}
@@ -109,6 +111,8 @@ func (d *decoder) backend(v value, taken names) (b Backend, ok bool) {
 	return b, false
 }
 
+// active reads a pool's probes. Nothing at all under the key is refused: whether
+// it means the defaults or no probes would be anybody's guess.
 func (d *decoder) active(v value) *Active {
 	if v.node == nil {
 		return nil
@@ -134,7 +138,8 @@ func (d *decoder) active(v value) *Active {
 	return &a
 }
 
-// activeHTTP reads what only an http check has.
+// activeHTTP reads what only an http check has. On a tcp check it is refused
+// rather than ignored: who writes a path believes that it is asked for.
 func (d *decoder) activeHTTP(t *table, a *Active) {
 	if a.Type == "tcp" {
 		for _, key := range []string{"path", "method", "host", "expect", "body"} {

@@ -30,7 +30,7 @@ func (v value) expand(s string) (string, bool) {
 		return s, true
 	}
 	var b strings.Builder
-	ok := true
+	ok := true // every unset variable of a value is reported, not only the first
 	for {
 		i := strings.Index(s, "${")
 		if i < 0 {
@@ -99,6 +99,8 @@ func (t *table) oneOf(key string, dst *string, words ...string) {
 	}
 }
 
+// boolean knows two words: yes, no, on and off were booleans in some versions of
+// YAML and strings in others.
 func (t *table) boolean(key string, dst *bool) {
 	v := t.get(key)
 	switch s, ok := v.scalar("true or false"); {
@@ -119,6 +121,7 @@ func (t *table) integer(key string, dst *int, least, most int) (v value, ok bool
 	if !ok {
 		return v, false
 	}
+	// The text is read, not YAML's idea of it: 010 is ten and 1_000 no number.
 	n, err := strconv.Atoi(s)
 	switch {
 	case err != nil && !isDigits(strings.TrimPrefix(s, "-")):
@@ -200,6 +203,7 @@ func (t *table) size(key string, dst *int64, least, most int64) {
 	if !ok {
 		return
 	}
+	// Units are exact: who writes 32k may mean either thousand.
 	digits, unit := s, int64(1)
 	for _, u := range sizeUnits {
 		if rest, found := strings.CutSuffix(s, u.name); found {

@@ -87,7 +87,7 @@ func brokenLine(src []byte, ends []int) (n int, ok bool) {
 	parses(r)
 	n = bytes.Count(src[:len(src)-len(r.rest)], []byte("\n")) + 1
 
-	budget := 4 << 20 // each step back parses once more
+	budget := 1 << 20 // each step back parses once more
 	for n = min(n, len(ends)); n > 0 && !parses(bytes.NewReader(src[:ends[n-1]])); n-- {
 		if budget -= ends[n-1]; budget < 0 {
 			return 0, false
