@@ -3,8 +3,9 @@
 // Load generator, proxy and origin are pinned to one core, so that every proxy
 // is saturated, and take turns: in each round every proxy is loaded once. What
 // counts is the processor time of the proxy's process, from /proc/PID/stat,
-// divided by the requests it served; the table shows medians over the rounds
-// and their ratio to the first peer. On a shared machine read the ratios.
+// divided by the requests it served; the table shows medians over the rounds,
+// of the ratio to the first peer in the same round, too. On a shared machine
+// read the ratios.
 //
 //	go run ./bench/versus                    # against every peer that is installed
 //	go run ./bench/versus -rounds 9 -d 5s -c 256 -peers nginx
@@ -72,7 +73,7 @@ func compare(ctx context.Context, o options) error {
 	}
 	defer os.RemoveAll(dir)
 	if o.weir == "" {
-		o.weir = filepath.Join(dir, "weir")
+		o.weir = filepath.Join(dir, "weir.bin")
 		build := exec.CommandContext(ctx, "go", "build", "-o", o.weir, "weir/cmd/weir")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build weir: %w\n%s", err, out)

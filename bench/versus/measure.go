@@ -26,7 +26,7 @@ type result struct {
 	Lowest    float64 `json:"lowest_cpu_us"`
 	PerSecond float64 `json:"requests_per_second"`
 	Failed    int64   `json:"failed"` // in all rounds
-	Ratio     float64 `json:"ratio"`  // CPU to that of the first proxy
+	Ratio     float64 `json:"ratio"`  // CPU to that of the first proxy in the same round
 }
 
 // load is what a load generator says of one run.
@@ -35,40 +35,65 @@ type load struct {
 	perSecond        float64
 }
 
+// series is what was measured of one proxy, a value a round.
+type series struct {
+	user, system, total, rate []float64
+	failed                    int64
+}
+
 // rounds loads each target in turn, o.rounds times.
 func rounds(ctx context.Context, o options, targets []target) ([]result, error) {
-	users, systems := make([][]float64, len(targets)), make([][]float64, len(targets))
-	totals, rates := make([][]float64, len(targets)), make([][]float64, len(targets))
-	results := make([]result, len(targets))
+	all := make([]series, len(targets))
 	for round := range o.rounds {
 		for i, t := range targets {
-			fmt.Fprintf(os.Stderr, "\rround %d of %d: %-10s", round+1, o.rounds, t.name)
-			u0, s0, err := cpu(t.pid)
-			if err != nil {
-				return nil, err
+			progress("round %d of %d: %s", round+1, o.rounds, t.name)
+			if err := all[i].measure(ctx, o, t); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
 			}
-			l, err := generate(ctx, o, t)
-			if err != nil {
-				return nil, fmt.Errorf("load on %s: %w", t.name, err)
-			}
-			u1, s1, err := cpu(t.pid)
-			if err != nil {
-				return nil, err
-			}
-			u, s := each(u1-u0, l.requests), each(s1-s0, l.requests)
-			users[i], systems[i] = append(users[i], u), append(systems[i], s)
-			totals[i], rates[i] = append(totals[i], u+s), append(rates[i], l.perSecond)
-			results[i].Failed += l.failed
 		}
 	}
-	fmt.Fprint(os.Stderr, "\r\x1b[K")
-	for i := range results {
-		r := &results[i]
-		r.Name, r.User, r.System = targets[i].name, median(users[i]), median(systems[i])
-		r.CPU, r.Lowest, r.PerSecond = median(totals[i]), slices.Min(totals[i]), median(rates[i])
-		r.Ratio = r.CPU / results[0].CPU
+	progress("")
+	results := make([]result, len(targets))
+	for i, s := range all {
+		ratios := make([]float64, o.rounds)
+		for r := range ratios {
+			ratios[r] = s.total[r] / all[0].total[r]
+		}
+		results[i] = result{
+			Name: targets[i].name, User: median(s.user), System: median(s.system),
+			CPU: median(s.total), Lowest: slices.Min(s.total), PerSecond: median(s.rate),
+			Failed: s.failed, Ratio: median(ratios),
+		}
 	}
 	return results, nil
+}
+
+// measure loads t once.
+func (s *series) measure(ctx context.Context, o options, t target) error {
+	u0, s0, err := cpu(t.pid)
+	if err != nil {
+		return err
+	}
+	l, err := generate(ctx, o, t)
+	if err != nil {
+		return err
+	}
+	u1, s1, err := cpu(t.pid)
+	if err != nil {
+		return err
+	}
+	user, system := each(u1-u0, l.requests), each(s1-s0, l.requests)
+	s.user, s.system = append(s.user, user), append(s.system, system)
+	s.total, s.rate = append(s.total, user+system), append(s.rate, l.perSecond)
+	s.failed += l.failed
+	return nil
+}
+
+// progress overwrites one line, if somebody looks.
+func progress(format string, args ...any) {
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		fmt.Fprintf(os.Stderr, "\r\x1b[K"+format, args...)
+	}
 }
 
 // each is d shared out over n requests, in microseconds.
