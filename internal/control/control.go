@@ -127,12 +127,16 @@ func New(o Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	return &Controller{
+	c := &Controller{
 		o: o, log: o.Log, gauges: g,
 		jobs:    make(chan func(context.Context)),
 		kicks:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
-	}, nil
+	}
+	if err := o.Metrics.Prometheus().Register(pool.NewCollector(c.scraped)); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	return c, nil
 }
 
 // Run follows the configuration file and makes changes until ctx ends or Close

@@ -1,9 +1,13 @@
 package control
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"weir/internal/metrics"
+	"weir/pool"
 )
 
 // gauges are what /metrics shows of the configuration. The writer sets them.
@@ -45,4 +49,13 @@ func (g *gauges) setPinned(pinned bool) {
 	if pinned {
 		g.pinned.Set(1)
 	}
+}
+
+// scraped is the pools that /metrics shows: those that run at that moment.
+func (c *Controller) scraped() []*pool.Pool {
+	v := c.current.Load()
+	if v == nil {
+		return nil
+	}
+	return slices.Collect(maps.Values(v.pools))
 }
