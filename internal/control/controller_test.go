@@ -182,6 +182,18 @@ func TestRollback(t *testing.T) {
 	}
 	r.wantSaid(zap.WarnLevel, "is ignored", "version 1 by ada")
 
+	// whatever reads it
+	r.await(control.Ignored, r.ctl.Kick)
+	r.edit("broken", control.Rejected)
+	if s := r.ctl.Status(); s.Pinned == nil || s.File.State != control.Rejected {
+		t.Errorf("status after a broken edit: %+v", s)
+	}
+	r.edit(saying("three"), control.Ignored) // as it was at the time
+	if s := r.ctl.Status(); s.Pinned == nil || s.File.State != control.Ignored || len(s.File.Problems) != 0 {
+		t.Errorf("status after going back on that: %+v", s)
+	}
+	r.wantGet("200 one")
+
 	// until it is edited again
 	r.edit(saying("four"), control.Applied)
 	r.wantGet("200 four")

@@ -74,6 +74,7 @@ func (c *Controller) ignored(source []byte, o Origin) Verdict {
 	next.file = c.fileStatus(file{source: source, hash: history.Hash(source)}, next.pin, next.version.Hash)
 	c.current.Store(&next)
 	n := next.version.Number
+	c.events.send(Event{Kind: Ignored, Version: n, Origin: o.Kind, Cause: next.pin.Reason})
 	c.log.Warn("configuration file is ignored until it is edited again or unpinned",
 		append(originFields(o, n), zap.String("reason", next.pin.Reason))...)
 	return Verdict{Result: Unchanged, Version: n, Previous: n, Message: "the file is ignored: " + next.pin.Reason}

@@ -31,24 +31,30 @@ func unified(nameA, nameB, a, b string) string {
 	for _, h := range hunks(edits) {
 		lineA, lineB = lineA+h.from-done, lineB+h.from-done // all kept
 		done = h.to
-		var body strings.Builder
-		startA, startB := lineA, lineB
-		for _, e := range edits[h.from:h.to] {
-			if e.op != '+' {
-				lineA++
-			}
-			if e.op != '-' {
-				lineB++
-			}
-			body.WriteByte(e.op)
-			body.WriteString(e.text)
-			if !strings.HasSuffix(e.text, "\n") {
-				body.WriteString("\n\\ No newline at end of file\n")
-			}
-		}
-		fmt.Fprintf(&out, "@@ -%s +%s @@\n%s", span(startA, lineA-startA), span(startB, lineB-startB), body.String())
+		body, lenA, lenB := renderHunk(edits[h.from:h.to])
+		fmt.Fprintf(&out, "@@ -%s +%s @@\n%s", span(lineA, lenA), span(lineB, lenB), body)
+		lineA, lineB = lineA+lenA, lineB+lenB
 	}
 	return out.String()
+}
+
+// renderHunk returns the lines of a hunk and how many of them a and b have.
+func renderHunk(edits []edit) (body string, lenA, lenB int) {
+	var out strings.Builder
+	for _, e := range edits {
+		if e.op != '+' {
+			lenA++
+		}
+		if e.op != '-' {
+			lenB++
+		}
+		out.WriteByte(e.op)
+		out.WriteString(e.text)
+		if !strings.HasSuffix(e.text, "\n") {
+			out.WriteString("\n\\ No newline at end of file\n")
+		}
+	}
+	return out.String(), lenA, lenB
 }
 
 // span is a hunk's position: first line and number of lines. Of an empty one
