@@ -79,6 +79,17 @@ func TestMaintenance(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 		serving(t, p, "ab")
+
+		// it ends an ejection, too: somebody has looked at the machine
+		fail(t, p, "a", 5)
+		serving(t, p, "b")
+		for _, as := range []pool.Admin{pool.Maintenance, pool.Ready} {
+			if err := p.Mark(addr("a"), as); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+		serving(t, p, "ab")
 	})
 }
 

@@ -40,6 +40,15 @@ func serving(t *testing.T, p *pool.Pool, want string) {
 	if got := who(p); got != want {
 		t.Errorf("%q serve, want %q (%s)", got, want, state(p))
 	}
+	for range 20 { // and requests agree
+		l, got := take(p)
+		if !strings.Contains(want, got) {
+			t.Errorf("picked %s, want one of %q", got, want)
+		}
+		if l.Backend() != nil {
+			l.Done(pool.ClientClosed)
+		}
+	}
 }
 
 func TestEjection(t *testing.T) {
@@ -188,6 +197,9 @@ func TestEjectionStopsAtTheCap(t *testing.T) {
 			if got := len(who(p)); got != len(wantServing) {
 				t.Errorf("%d %% of %s: %s serve, want as many as in %s", percent, words, who(p), wantServing)
 			}
+			if got := j.read(); strings.Contains(got, "returned") {
+				t.Errorf("%d %% of %s: %s, want nobody ejected in vain", percent, words, got)
+			}
 		})
 	}
 	f(50, "a", "a")
@@ -270,7 +282,7 @@ func TestPassiveChecksTurnedOff(t *testing.T) {
 func TestLateFailures(t *testing.T) {
 	bubble(t, passive(spec("a", "b")), func(t *testing.T, p *pool.Pool, j *journal) {
 		var late []pool.Lease
-		for len(late) < 9 {
+		for len(late) < 13 {
 			l, got := take(p)
 			if got == "a" {
 				late = append(late, l)
@@ -282,6 +294,9 @@ func TestLateFailures(t *testing.T) {
 		serving(t, p, "b")
 		for i := range late {
 			late[i].Done(pool.Reset)
+			if i == 8 {
+				synctest.Wait() // judged in vain, and four more to come
+			}
 		}
 		time.Sleep(10 * time.Second)
 		serving(t, p, "ab")

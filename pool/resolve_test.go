@@ -107,6 +107,9 @@ func TestNames(t *testing.T) {
 		}
 		time.Sleep(6 * time.Second)
 		f(pool.ErrEmpty.Error(), "")
+		if got := n.count(); got != 3 {
+			t.Errorf("asked %d times in 6 s, want at 0 s, 1 s and 3 s", got)
+		}
 		n.say("app", "10.0.0.1")
 		time.Sleep(time.Second) // 7 s
 		f("10.0.0.1:8080", "resolved: app is 10.0.0.1:8080")
@@ -232,14 +235,10 @@ func TestBadAddressSaysWhy(t *testing.T) {
 func TestLocalhost(t *testing.T) {
 	n := &nameServer{}
 	n.say("localhost", "::1", "127.0.0.1")
-	f := func(bind string) {
+	f := func(host, other string) {
 		t.Helper()
-		ln, err := net.Listen("tcp", bind)
-		if err != nil {
-			t.Skipf("no %s here: %v", bind, err)
-		}
+		ln, port := listenAlone(t, host, other)
 		defer ln.Close()
-		_, port, _ := net.SplitHostPort(ln.Addr().String())
 		p := pool.New("web", pool.Options{Loops: 1, Resolve: n.resolve})
 		defer p.Close()
 		st := p.Stage(pool.Spec{Backends: []pool.BackendSpec{{Address: "localhost:" + port}}})
@@ -249,8 +248,26 @@ func TestLocalhost(t *testing.T) {
 			t.Errorf("target %s, want %s", got, ln.Addr())
 		}
 	}
-	f("127.0.0.1:0")
-	f("[::1]:0")
+	f("127.0.0.1", "::1")
+	f("::1", "127.0.0.1")
+}
+
+// listenAlone listens on a port of host on which nobody else does on other.
+func listenAlone(t *testing.T, host, other string) (ln net.Listener, port string) {
+	t.Helper()
+	for {
+		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Skipf("no %s here: %v", host, err)
+		}
+		_, port, _ = net.SplitHostPort(ln.Addr().String())
+		conn, err := net.Dial("tcp", net.JoinHostPort(other, port))
+		if err != nil {
+			return ln, port
+		}
+		conn.Close()
+		ln.Close()
+	}
 }
 
 // Without a Resolve the system is asked.
