@@ -23,7 +23,7 @@ type Listener struct {
 	network string
 	addr    net.Addr
 	path    string // of a unix socket, to be removed
-	watcher Watcher
+	watcher atomic.Pointer[Watcher]
 
 	handle atomic.Pointer[func(*Conn)]
 	first  atomic.Int64 // ns a new connection may be silent; 0: for ever

@@ -10,20 +10,22 @@ type Watcher interface {
 	Closed(c *Conn)
 }
 
-// Watch makes w hear of every connection. It is called before Serve.
-func (ln *Listener) Watch(w Watcher) { ln.watcher = w }
+// Watch makes w hear of every connection. It is called before Serve. The
+// pointer is atomic for the sake of what w points to: a connection comes through
+// the kernel, and to Go nothing else says that Watch happened before.
+func (ln *Listener) Watch(w Watcher) { ln.watcher.Store(&w) }
 
 func (c *Conn) opened() {
-	if w := c.ln.watcher; w != nil {
+	if w := c.ln.watcher.Load(); w != nil {
 		c.watched = true
-		w.Opened(c)
+		(*w).Opened(c)
 	}
 }
 
 func (c *Conn) gone() {
 	if c.watched {
 		c.watched = false
-		c.ln.watcher.Closed(c)
+		(*c.ln.watcher.Load()).Closed(c)
 	}
 }
 
