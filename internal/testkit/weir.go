@@ -21,8 +21,12 @@ import (
 	"weir/proxy"
 )
 
-// closeWait bounds the end of a Weir; a test that exceeds it fails.
-const closeWait = 15 * time.Second
+// closeWait bounds the end of a Weir; a test that exceeds it fails. closeGrace
+// is for what is almost done: a backend that never answers is not waited for.
+const (
+	closeWait  = 15 * time.Second
+	closeGrace = 200 * time.Millisecond
+)
 
 // Weir is a whole proxy in the test's process: event loops, listeners, pools,
 // history. The admin API is not part of it.
@@ -180,18 +184,19 @@ func (w *Weir) Metric(series string) string {
 func (w *Weir) Log() string { return w.logs.String() }
 
 // AccessLog is the access log so far, one JSON object a line. Records come a
-// moment after their answers; all are there after Close.
+// moment after their answers; after Close all are there but those of requests
+// that were cut off.
 func (w *Weir) AccessLog() string { return w.access.String() }
 
-// Close ends it all: requests that run are cut off. Tests need not call it.
+// Close ends it all: requests that run on for more than a moment are cut off. Tests need not call it.
 func (w *Weir) Close() {
 	w.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
 		if w.Proxy != nil {
-			now, cancel := context.WithCancel(ctx)
+			grace, cancel := context.WithTimeout(ctx, closeGrace)
+			_ = w.Proxy.Shutdown(grace) // says what it did not wait for
 			cancel()
-			_ = w.Proxy.Shutdown(now) // says that it did not wait
 		}
 		if w.end != nil {
 			w.end()
