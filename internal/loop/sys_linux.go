@@ -46,6 +46,9 @@ func (c *Conn) peek() (readable, ended bool) {
 	if c.pipe != nil {
 		return c.pipe.peek()
 	}
+	if c.released { // the descriptor may be somebody else's by now
+		return true, true
+	}
 	var b [1]byte
 	n, errno := recvfrom(c.fd, b[:], unix.MSG_PEEK)
 	return errno != unix.EAGAIN, errno != unix.EAGAIN && (errno != 0 || n == 0)
