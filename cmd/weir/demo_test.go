@@ -79,7 +79,7 @@ func TestQuantile(t *testing.T) {
 	}
 	// 100 up to 10 ms, 90 up to 100 ms, 10 up to 1 s, 1 longer
 	f(0.25, "5.03ms")
-	f(0.7, "50.6ms")
+	f(0.7, "50.7ms")
 	f(1, "> 1.00s")
 	if got := (histogram{}).quantile(0.5); got != "-" {
 		t.Errorf("quantile of nothing = %s", got)

@@ -77,6 +77,7 @@ func (v *demoView) head() string {
 	fmt.Fprintf(&b, "  proxy   http://%s/\n", d.listen)
 	fmt.Fprintf(&b, "  config  %s   edit it and save\n", d.config)
 	fmt.Fprintf(&b, "  admin   http://%s   metrics: /metrics   from another terminal: weir status%s\n", d.admin, d.adminFlag())
+	fmt.Fprintf(&b, "\nThe flaky backend fails now and then: see it taken out of rotation and brought back.\n")
 	return b.String()
 }
 
@@ -102,7 +103,9 @@ func (v *demoView) body(p bench.Progress) string {
 	for _, e := range events[max(0, len(events)-viewEvents):] {
 		b.WriteString("  " + v.eventText(e) + "\n")
 	}
-	fmt.Fprintf(&b, "\n%s   Ctrl-C ends the demo\n", since(v.d.start))
+	fmt.Fprintf(&b, "\ntry: change a weight in the file · break the file · weir rollback%[1]s · weir drain%[1]s web/%[2]s\n",
+		v.d.adminFlag(), v.d.backends[0].address)
+	fmt.Fprintf(&b, "%s   Ctrl-C ends the demo\n", since(v.d.start))
 	return b.String()
 }
 
@@ -180,7 +183,7 @@ func (v *demoView) eventText(e control.Event) string {
 		return strings.TrimRight(fmt.Sprintf("%s  %-8s %-9s %s", at, v.d.named(e.Backend), e.What, v.d.named(e.Cause)), " ")
 	}
 	text := e.Kind
-	if e.Version > 0 {
+	if e.Version > 0 && e.Kind != "rejected" { // there the version is the one that goes on
 		text = fmt.Sprintf("%s version %d", e.Kind, e.Version)
 	}
 	return strings.TrimRight(fmt.Sprintf("%s  %-8s %s  %s", at, "config", text, v.d.named(e.Cause)), " ")
