@@ -168,7 +168,10 @@ func (up *upConn) fill(deadline time.Time) error {
 // buffered is what has been read and not used yet.
 func (up *upConn) buffered() []byte { return up.buf[up.r:up.e] }
 
-// reaper closes connections that were idle for too long. One coroutine a
+// reapEvery is how often old idle connections are looked for.
+const reapEvery = time.Second
+
+// startReaper closes connections that were idle for too long. One coroutine a
 // worker, and only while there are idle connections.
 func (w *worker) startReaper() {
 	if w.reaping {
@@ -178,7 +181,11 @@ func (w *worker) startReaper() {
 	w.loop.Go(func() {
 		defer func() { w.reaping = false }()
 		for w.reap() {
-			w.loop.Task().Sleep(time.Second)
+			began := w.loop.Now()
+			w.loop.Task().Sleep(reapEvery)
+			if w.loop.Now().Sub(began) < reapEvery/2 {
+				return // woken early: the loops are ending, and the connections with them
+			}
 		}
 	})
 }
