@@ -117,6 +117,20 @@ type socket struct {
 	fd int
 }
 
+// probeAfter is the silence in seconds after which the kernel asks whether the
+// other side of a connection is still there. A tunnel to a machine that lost its
+// power would stay for ever otherwise.
+const probeAfter = 120
+
+// tune sets what every TCP socket here has: nobody waits to fill a packet, and
+// dead peers are found.
+func tune(fd int) error {
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probeAfter))
+}
+
 // newSocket takes the socket from nl, which it closes, unless portable.
 func newSocket(nl net.Listener, portable bool) (socket, error) {
 	if portable {
@@ -135,7 +149,7 @@ func newSocket(nl net.Listener, portable bool) (socket, error) {
 		fd, failure = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
 		if _, ok := nl.(*net.TCPListener); ok && failure == nil {
 			// Accepted sockets inherit it: no call for each.
-			failure = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+			failure = tune(fd)
 		}
 	})
 	if err := errors.Join(err, failure); err != nil {

@@ -297,7 +297,7 @@ func (l *Loop) dialPortable(a Addr, deadline time.Time) (*Conn, error) {
 			case <-ctx.Done():
 			}
 		})
-		d := net.Dialer{Deadline: deadline, KeepAlive: -1}
+		d := net.Dialer{Deadline: deadline, KeepAlive: 2 * time.Minute}
 		nc, err = d.DialContext(ctx, network, address)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {

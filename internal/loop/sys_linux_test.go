@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Neither side of Weir waits to fill a packet. Accepted sockets have it from the
+// Neither side of Weir waits to fill a packet, and dead peers are found. Accepted sockets have it from the
 // listener, which is Linux's doing and not ours.
-func TestNoDelay(t *testing.T) {
+func TestSocketOptions(t *testing.T) {
 	g, err := New(Options{Loops: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -23,6 +23,9 @@ func TestNoDelay(t *testing.T) {
 	check := func(what string, c *Conn) {
 		if on, err := unix.GetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY); on == 0 || err != nil {
 			t.Errorf("%s: TCP_NODELAY is %d, %v", what, on, err)
+		}
+		if idle, err := unix.GetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE); idle != probeAfter || err != nil {
+			t.Errorf("%s: TCP_KEEPIDLE is %d, %v; want %d", what, idle, err, probeAfter)
 		}
 	}
 	ln.Serve(func(c *Conn) { check("accepted", c) }, 0)
