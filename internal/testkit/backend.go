@@ -244,8 +244,11 @@ func (x *Exchange) Header(name string) string {
 	return fieldValue(strings.Split(x.Head, "\r\n")[1:], name)
 }
 
-// Write sends text as it is. An error ends the exchange by itself.
-func (x *Exchange) Write(text string) { _, _ = io.WriteString(x.Conn, text) }
+// Write sends text as it is; false means that nobody takes it any more.
+func (x *Exchange) Write(text string) bool {
+	_, err := io.WriteString(x.Conn, text)
+	return err == nil
+}
 
 // Wait waits for d, or for the backend's end; false means the latter.
 func (x *Exchange) Wait(d time.Duration) bool {

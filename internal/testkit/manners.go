@@ -102,10 +102,9 @@ func Drip(body string, d time.Duration) Manner {
 	return func(x *Exchange) bool {
 		x.Write(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body)))
 		for i := range body {
-			if !x.Wait(d) {
+			if !x.Wait(d) || !x.Write(body[i:i+1]) {
 				return false
 			}
-			x.Write(body[i : i+1])
 		}
 		return true
 	}
@@ -143,7 +142,7 @@ func HugeHeader(n int) Manner {
 func EndlessHeader(x *Exchange) bool {
 	x.Write("HTTP/1.1 200 OK\r\n")
 	for {
-		if _, err := io.WriteString(x.Conn, "X-More: "+strings.Repeat("m", 1000)+"\r\n"); err != nil {
+		if !x.Write("X-More: " + strings.Repeat("m", 1000) + "\r\n") {
 			return false
 		}
 	}
@@ -185,7 +184,9 @@ func Events(events <-chan string) Manner {
 					return true
 				}
 				text := "data: " + e + "\n\n"
-				x.Write(fmt.Sprintf("%x\r\n%s\r\n", len(text), text))
+				if !x.Write(fmt.Sprintf("%x\r\n%s\r\n", len(text), text)) {
+					return false
+				}
 			case <-x.Done:
 				return false
 			}
