@@ -134,7 +134,11 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	listeners := &table{}
 	listeners.row("LISTENER", "ADDRESS", "CONNECTIONS")
 	for _, l := range s.Traffic.Listeners {
-		listeners.row(l.Name, l.Address, strconv.Itoa(l.Connections))
+		name := l.Name
+		if l.Draining {
+			name += " (draining)"
+		}
+		listeners.row(name, l.Address, strconv.Itoa(l.Connections))
 	}
 	fmt.Fprintln(w)
 	err := listeners.print(w)
