@@ -4,6 +4,10 @@
 // The tests need the build tag e2e and Linux; those that want nginx say so
 // and are skipped without it:
 //
-//	go test -tags e2e ./internal/e2e/
-//	go test -tags e2e -short ./internal/e2e/   # smaller numbers
+//	go test -tags e2e -count=1 ./internal/e2e/
+//	go test -tags e2e -count=1 -short ./internal/e2e/   # smaller numbers
+//
+// -count=1 because the Go tool does not know that the result depends on the
+// binary. With GOFLAGS=-race in the environment the binary has the race
+// detector, too.
 package e2e

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os/exec"
@@ -107,6 +108,40 @@ func TestChangeUnderLoad(t *testing.T) {
 		}
 	}
 	unharmed(t, stop())
+}
+
+// The same at full speed, seen by a load generator that others wrote: edits,
+// and a backend that is killed and returns.
+func TestWrkSeesNoChange(t *testing.T) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip("wrk is not installed (apt-get install wrk)")
+	}
+	a, b, c := startThree(t)
+	w := start(t, edited(a, b, c, 0))
+	wrk := exec.Command("wrk", "-t1", "-c32", "-d5s", "http://"+w.listen+"/")
+	var out bytes.Buffer
+	wrk.Stdout, wrk.Stderr = &out, &out
+	if err := wrk.Start(); err != nil {
+		t.Fatal(err)
+	}
+	version := w.status().Version
+	for k := 1; k <= 8; k++ {
+		switch k {
+		case 2:
+			b.kill()
+		case 4:
+			b.start()
+		}
+		w.write(edited(a, b, c, k))
+		version = w.awaitVersion(version)
+	}
+	if err := wrk.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s", &out)
+	if text := out.String(); strings.Contains(text, "Socket errors") || strings.Contains(text, "Non-2xx") || !strings.Contains(text, "requests in") {
+		t.Error("wrk has seen errors")
+	}
 }
 
 // rollback undoes edit k, by command or by API, and returns the new version.

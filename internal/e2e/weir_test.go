@@ -70,6 +70,11 @@ func install(t *testing.T, yaml string) *weir {
 	}}
 	t.Cleanup(func() {
 		w.kill()
+		for _, bad := range []string{"DATA RACE", "panic", "fatal error"} { // the first where GOFLAGS=-race built it
+			if strings.Contains(w.output(), bad) {
+				t.Errorf("weir's output has %q:\n%s", bad, w.output())
+			}
+		}
 		if t.Failed() {
 			t.Logf("end of weir's output:\n%s", w.tail(40))
 		}
