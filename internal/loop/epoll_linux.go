@@ -211,7 +211,9 @@ func (ep *epoll) acceptOne(ln *Listener) syscall.Errno {
 	// connection has arrived, so that CloseIdle after Close misses none.
 	ln.mu.RLock()
 	defer ln.mu.RUnlock()
-	if ln.closed.Load() {
+	// The kernel says that Serve was called; Go's memory model has to hear it
+	// too, for what was set up before it, such as Watch, to be seen here.
+	if ln.closed.Load() || !ln.served.Load() {
 		return unix.EBADF
 	}
 	fd, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(ln.fd), uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
