@@ -142,7 +142,7 @@ func (w *instance) openAdmin(block adminBlock, start func(func(context.Context) 
 	if err != nil {
 		return err
 	}
-	w.log.Info("admin API answers", zap.String("address", block.Address), zap.Bool("token", token != nil))
+	w.log.Info("admin API answers", zap.Stringer("address", ln.Addr()), zap.Bool("token", token != nil))
 	handler := admin.New(admin.Options{
 		Control: w.control, Metrics: w.metrics, Log: w.log, Token: token, Ready: w.ready, Addr: ln.Addr(),
 	})

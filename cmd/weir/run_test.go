@@ -212,6 +212,9 @@ func TestOpenFilesLimit(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
+	if limit.Max > 1<<30 {
+		t.Skip("there is no hard limit to raise it to")
+	}
 	if limit.Cur != limit.Max {
 		t.Errorf("limit of open files is %d, want the hard one, %d", limit.Cur, limit.Max)
 	}
