@@ -11,6 +11,7 @@ type chunkReader struct {
 	state    chunkState
 	left     int64  // of the chunk's data
 	trailers []byte // raw lines, each with its CRLF
+	tail     int    // bytes of the trailer section so far, kept or not
 }
 
 type chunkState uint8
@@ -28,7 +29,7 @@ var errChunk = errors.New("the chunked framing is broken")
 // Bounds of what is not data.
 const (
 	maxSizeLine = 256
-	maxTrailers = 8 << 10
+	maxTrailers = 8 << 10 // the whole section
 )
 
 // next takes one piece of data off b. used is how much of b is dealt with; data
@@ -89,7 +90,7 @@ func (c *chunkReader) size(line []byte) error {
 	c.state = chunkData
 	if c.left == 0 {
 		c.state = chunkTrailer
-		c.trailers = c.trailers[:0]
+		c.trailers, c.tail = c.trailers[:0], 0
 	}
 	return nil
 }
@@ -101,11 +102,14 @@ func (c *chunkReader) trailer(raw []byte) error {
 		c.state = chunkDone
 		return nil
 	}
+	if c.tail += len(raw); c.tail > maxTrailers {
+		return errChunk
+	}
 	var h head
 	if err := h.add(raw); err != nil {
 		return err
 	}
-	if l := &h.lines[0]; l.kind == fieldOther && !isProtected(l.name) && len(c.trailers)+len(raw) <= maxTrailers {
+	if l := &h.lines[0]; l.kind == fieldOther && !isProtected(l.name) {
 		c.trailers = append(c.trailers, raw...)
 	}
 	return nil

@@ -41,7 +41,8 @@ type clientConn struct {
 	phase     phase
 	parked    bool
 	armed     bool      // a read deadline was set
-	stopped   bool      // nothing more is read for this request
+	stopped   bool      // nothing more is read: the connection ends with this request
+	site      *site     // of the request whose body streams
 	lineSeen  bool      // of the head being read, the first line is complete
 	headStart time.Time // when the first byte of this head came
 	readErr   error     // what ended the last read that failed
@@ -121,19 +122,33 @@ func (c *clientConn) noteLine(p []byte) {
 	}
 }
 
+// rest is the state between two requests.
+func (c *clientConn) rest() {
+	c.phase, c.site = atRest, nil
+}
+
 // stopReading ends the read that waits for more of a body, and those to come.
 func (c *clientConn) stopReading() {
 	c.stopped = true
 	c.Conn.SetReadDeadline(c.w.loop.Now())
 }
 
-func (c *clientConn) bodyIdle() time.Duration { return c.ln.config().timeouts.ClientBodyIdle }
+// bodyIdle is how long the body may be silent: what the route says, once there
+// is one. Small bodies are read before.
+func (c *clientConn) bodyIdle() time.Duration {
+	if c.site != nil {
+		return c.site.timeouts.ClientBodyIdle
+	}
+	return c.ln.config().timeouts.ClientBodyIdle
+}
 
 // SetReadDeadline is called by fasthttp once a request, and only when its head
 // is complete and a body follows (worker.headReceived asks for it). It marks the
-// border between the two; the deadlines themselves are ours.
+// border between the two; the deadlines themselves are ours. The head of a
+// pipelined request may have been complete without a read of its own: then the
+// phase is atRest, and a body that comes late would look like a quiet connection.
 func (c *clientConn) SetReadDeadline(time.Time) error {
-	if c.phase == inHead {
+	if c.phase != upgraded {
 		c.phase = inBody
 	}
 	return nil

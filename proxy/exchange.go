@@ -232,7 +232,7 @@ func (ex *exchange) finish() {
 		ex.linger()
 		ex.endConnection()
 	default:
-		cc.phase = atRest
+		cc.rest()
 	}
 	ex.abandon()
 }

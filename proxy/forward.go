@@ -269,11 +269,11 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 // client.
 func (ex *exchange) readAnswer(up *upConn) (stage, error) {
 	h := &ex.answer
-	deadline := ex.by(ex.site.timeouts.Response)
-	if ex.pump != nil && !ex.pump.done {
-		deadline = ex.deadline // the pump sets one when it has sent everything
-	}
 	for range maxInterim {
+		deadline := ex.by(ex.site.timeouts.Response)
+		if ex.pump != nil && !ex.pump.done {
+			deadline = ex.deadline // the pump sets one when it has sent everything
+		}
 		if err := up.readHead(h, maxResponseLines, deadline); err != nil {
 			if up.e > up.r {
 				return reading, err

@@ -22,14 +22,14 @@ func (t *target) parse(uri []byte, options bool) bool {
 	if len(uri) > 0 && uri[0] != '/' && !t.cutAuthority(&uri) {
 		return false
 	}
+	if bytes.IndexByte(uri, '#') >= 0 {
+		return false
+	}
 	if i := bytes.IndexByte(uri, '?'); i >= 0 {
 		uri, t.query = uri[:i], uri[i:]
 	}
 	if len(uri) == 0 {
 		uri = slash // absolute-form without a path
-	}
-	if bytes.IndexByte(uri, '#') >= 0 {
-		return false
 	}
 	if isNormal(uri) {
 		t.path = uri

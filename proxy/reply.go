@@ -30,7 +30,7 @@ func (ex *exchange) reply(up *upConn) verdict {
 	}
 	// What is left for the client is in memory: the backend is free.
 	ex.cc.SetHangupTarget(nil)
-	if h.reusable() && !ex.body.unread() {
+	if h.reusable() && ex.sentAll() {
 		ex.w.put(up, ex.site.keep.IdlePerBackend, ex.site.keep.IdleTimeout)
 	} else {
 		up.close()
@@ -48,8 +48,10 @@ func (ex *exchange) cut(err error) verdict {
 	if ex.broken { // by the client: flush found out
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
 	}
-	v := classify(failure{at: relaying, err: err})
+	v := classify(failure{at: relaying, err: err, body: ex.pump.fault()})
+	v.reason = ex.inTime(v.reason)
 	if !ex.sent && v.reason != metrics.ClientClosed {
+		ex.bytesOut = 0 // what was gathered is dropped
 		ex.refuse(v.reason)
 		return v
 	}
@@ -126,7 +128,7 @@ func (ex *exchange) relay(up *upConn) error {
 }
 
 func (ex *exchange) relayLength(up *upConn, left int64) error {
-	hold := left <= heldSize
+	hold := left <= heldSize && !ex.answer.eventStream
 	for left > 0 {
 		b := up.buffered()
 		if len(b) == 0 {

@@ -29,7 +29,7 @@ type requestBody struct {
 	small  []byte
 	stream io.Reader
 	begun  bool // bytes of the stream were taken: it cannot be sent again
-	eof    bool // all of it was taken
+	eof    bool // all of it was taken from the client; it may be on its way to the backend
 }
 
 var (
@@ -108,18 +108,28 @@ type pump struct {
 func (ex *exchange) startPump(up *upConn) *pump {
 	p := &pump{ex: ex, up: up, task: ex.w.loop.Task()}
 	ex.body.begun = true
+	ex.cc.site = ex.site
 	ex.w.loop.Go(func() {
 		p.err = p.run()
 		p.done = true
-		switch {
-		case p.err == nil:
-			up.c.SetReadDeadline(ex.by(ex.site.timeouts.Response))
-		case p.from:
-			up.c.Close() // a request cut short ends: the backend must not take it for a whole one
-		}
+		p.settle()
 		p.task.Wake()
 	})
 	return p
+}
+
+// settle tells the exchange, which waits for the answer, what the end of the
+// body means to it.
+func (p *pump) settle() {
+	switch {
+	case p.from:
+		p.up.c.Close() // a request cut short ends: the backend must not take it for a whole one
+	case p.ex.status != 0: // the answer is being relayed, under deadlines of its own
+	case isTimeout(p.err):
+		p.up.c.SetReadDeadline(p.ex.w.loop.Now()) // it took nothing for as long as it may be silent
+	default: // all was sent, or the backend takes no more: it may still have answered
+		p.up.c.SetReadDeadline(p.ex.by(p.ex.site.timeouts.Response))
+	}
 }
 
 // end makes the pump stop and waits for it: the client's reader must not be in
@@ -127,7 +137,9 @@ func (ex *exchange) startPump(up *upConn) *pump {
 func (p *pump) end() {
 	if !p.done {
 		p.stop = true
-		p.ex.cc.stopReading()
+		if !p.ex.body.eof {
+			p.ex.cc.stopReading()
+		}
 		p.up.c.Close()
 	}
 	for !p.done {
@@ -137,10 +149,20 @@ func (p *pump) end() {
 
 // fault is what went wrong with the client's side of the body, if anything did.
 func (p *pump) fault() error {
-	if p.from {
+	if p != nil && p.from {
 		return p.err
 	}
 	return nil
+}
+
+// sentAll reports whether the backend was given the whole request: only then
+// can its connection carry another one.
+func (ex *exchange) sentAll() bool {
+	p := ex.pump
+	if p != nil && !p.done && ex.body.eof {
+		ex.w.loop.Task().Yield() // woken together with this coroutine, it has only to notice
+	}
+	return p == nil || p.done && p.err == nil
 }
 
 func (p *pump) run() error {
@@ -159,13 +181,19 @@ func (p *pump) run() error {
 			p.from = true
 			return errBodyTooLarge
 		}
+		if err == io.EOF {
+			if ex.body.kind == lengthBody && ex.bytesIn < ex.body.length {
+				p.from = true // fasthttp calls this an end, too
+				return io.ErrUnexpectedEOF
+			}
+			ex.body.eof = true
+		}
 		if n > 0 {
 			if werr := p.write(buf, front, n); werr != nil {
 				return werr
 			}
 		}
 		if err == io.EOF {
-			ex.body.eof = true
 			return p.finish()
 		}
 		if err != nil {
