@@ -36,6 +36,7 @@ type clientConn struct {
 	*loop.Conn
 	w  *worker
 	ln *listener
+	lc *listenerConfig // by which peer was judged
 
 	bufSize   int // of fasthttp's reader: a read this large finds it empty
 	phase     phase
@@ -120,6 +121,13 @@ func (c *clientConn) noteLine(p []byte) {
 	if !c.lineSeen {
 		c.lineSeen = bytes.IndexByte(p, '\n') >= 0
 	}
+}
+
+// meet judges the peer by another configuration: trust that was withdrawn ends
+// on the connections that are open, too.
+func (c *clientConn) meet(lc *listenerConfig) {
+	c.lc = lc
+	c.peer.trusted = lc.trusts(c.peer.addr)
 }
 
 // rest is the state between two requests.

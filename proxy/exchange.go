@@ -117,6 +117,9 @@ func (w *worker) open(cc *clientConn) *exchange {
 	ex.cc = cc
 	ex.snp = w.s.current.Load()
 	ex.lc = cc.ln.configIn(ex.snp)
+	if ex.lc != cc.lc {
+		cc.meet(ex.lc)
+	}
 	ex.start = w.loop.Now()
 	ex.client = cc.peer.addr
 	ex.closing = cc.ln.draining()

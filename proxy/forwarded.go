@@ -150,7 +150,7 @@ func (ex *exchange) continueForwarded(dst []byte) []byte {
 	}
 	dst = append(dst, "Forwarded: "...)
 	for k := range h.lines {
-		if l := &h.lines[k]; equalFold(l.name, "forwarded") && len(l.value) > 0 {
+		if l := &h.lines[k]; l.kind == fieldForwarded && len(l.value) > 0 {
 			dst = append(append(dst, l.value...), ", "...)
 		}
 	}

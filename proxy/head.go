@@ -19,7 +19,8 @@ const (
 	fieldTrailer
 	fieldHost
 	fieldForwardedFor
-	fieldForwarded // Forwarded, X-Forwarded-*, X-Real-Ip
+	fieldForwarded
+	fieldForwardedMore // X-Real-Ip and the X-Forwarded-* that have no kind of their own
 	fieldForwardedProto
 	fieldForwardedHost
 	fieldForwardedPort
@@ -237,7 +238,7 @@ func fieldOf(name []byte) field {
 		return pick(name, "trailer", fieldTrailer)
 	case 9:
 		if equalFold(name, "x-real-ip") {
-			return fieldForwarded
+			return fieldForwardedMore
 		}
 		return pick(name, "forwarded", fieldForwarded)
 	case 10:
@@ -275,12 +276,16 @@ func longFieldOf(name []byte) field {
 		}
 		return pick(name, "transfer-encoding", fieldTransferEncoding)
 	case 18:
-		return pick(name, "proxy-authenticate", fieldHop)
+		if equalFold(name, "proxy-authenticate") {
+			return fieldHop
+		}
 	case 19:
-		return pick(name, "proxy-authorization", fieldHop)
+		if equalFold(name, "proxy-authorization") {
+			return fieldHop
+		}
 	}
 	if len(name) > 12 && equalFold(name[:12], "x-forwarded-") {
-		return fieldForwarded
+		return fieldForwardedMore
 	}
 	return fieldOther
 }

@@ -58,7 +58,7 @@ func (ex *exchange) appendSpecial(dst []byte, l *line) []byte {
 		if !ex.upgrade {
 			return dst
 		}
-	case fieldForwardedProto, fieldForwardedHost, fieldForwardedPort:
+	case fieldForwardedProto, fieldForwardedHost, fieldForwardedPort, fieldForwardedMore:
 		if !ex.cc.peer.trusted {
 			return dst
 		}

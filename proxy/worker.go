@@ -119,7 +119,6 @@ func (w *worker) takeConn(ln *listener, c *loop.Conn, bufSize int) *clientConn {
 	cc.Conn, cc.w, cc.ln = c, w, ln
 	cc.bufSize = bufSize
 	cc.peer.addr = c.RemoteAddrPort().Addr().Unmap()
-	cc.peer.trusted = ln.config().trusts(cc.peer.addr)
 	cc.forwarded = fixedLines(cc.forwarded, c, cc.peer)
 	return cc
 }
