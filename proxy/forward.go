@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"syscall"
 	"time"
@@ -48,6 +49,9 @@ func classify(f failure) verdict {
 		return verdict{outcome: pool.ClientClosed, reason: reasonOfBody(f.body)}
 	case errors.Is(f.err, loop.ErrCanceled):
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+	case errors.Is(f.err, net.ErrClosed):
+		// By Weir itself, at the end of the grace period.
+		return verdict{outcome: pool.ClientClosed, reason: metrics.ShuttingDown}
 	case f.at == dialing && isTimeout(f.err):
 		return verdict{outcome: pool.ConnectTimeout, reason: metrics.ConnectTimeout, nothing: true}
 	case f.at == dialing:

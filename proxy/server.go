@@ -124,11 +124,10 @@ func (s *Server) StopAccepting() {
 }
 
 // Shutdown stops accepting and waits until every request and tunnel has ended
-// and every client's connection is closed, or ctx ends. It then stops the
-// access log, whose last records are written.
+// and every client's connection is closed, or ctx ends: what is still open then
+// is cut off by the group's Close.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.StopAccepting()
-	defer s.access.stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !s.quiet() {
@@ -140,6 +139,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Close writes the last records of the access log. It comes after the group's
+// Close, which ends the requests that are to be told of.
+func (s *Server) Close() { s.access.stop() }
 
 var errUnfinished = errors.New("requests were still in flight")
 

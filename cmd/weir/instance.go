@@ -49,6 +49,7 @@ func assemble(o serveOptions) (*instance, error) {
 	})
 	if err != nil {
 		_ = group.Close()
+		w.proxy.Close()
 		return nil, err
 	}
 	return w, nil
@@ -71,7 +72,10 @@ func (w *instance) stalled(loop int, d time.Duration, stack []byte) {
 // told from a dead one.
 func (w *instance) run(ctx context.Context) error {
 	defer w.flush()
-	defer func() { _ = w.group.Close() }()
+	defer func() {
+		_ = w.group.Close()
+		w.proxy.Close()
+	}()
 	w.log.Info("weir starts", zap.Stringer("build", thisBuild()), zap.String("config", w.o.config),
 		zap.Int("loops", w.group.Len()), zap.Int("pid", os.Getpid()))
 

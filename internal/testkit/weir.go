@@ -184,8 +184,7 @@ func (w *Weir) Metric(series string) string {
 func (w *Weir) Log() string { return w.logs.String() }
 
 // AccessLog is the access log so far, one JSON object a line. Records come a
-// moment after their answers; after Close all are there but those of requests
-// that were cut off.
+// moment after their answers; after Close all are there.
 func (w *Weir) AccessLog() string { return w.access.String() }
 
 // Close ends it all: requests that run on for more than a moment are cut off. Tests need not call it.
@@ -208,6 +207,9 @@ func (w *Weir) Close() {
 		}
 		if err := w.Group.Close(); err != nil {
 			w.t.Errorf("close the loops: %v", err)
+		}
+		if w.Proxy != nil {
+			w.Proxy.Close()
 		}
 	})
 }
