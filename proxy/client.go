@@ -91,6 +91,7 @@ func (c *clientConn) readAtRest(p []byte) (n int, err error) {
 	if len(p) < c.bufSize {
 		// The rest of a pipelined head: its beginning is in fasthttp's buffer.
 		c.beginHead()
+		c.lineSeen = true // perhaps: it is out of sight, and 431 is never wrong
 		return c.read(p)
 	}
 	if c.armed { // by an earlier request

@@ -162,10 +162,10 @@ func (w *worker) expect(ctx *fasthttp.RequestCtx) int {
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// malformed answers what never became a request.
+// malformed answers what never became a request. fasthttp has forgotten what
+// there was of it, so the log does not know either.
 func (w *worker) malformed(ctx *fasthttp.RequestCtx, err error) {
 	ex := w.begin(ctx)
-	ex.method = ctx.Method()
 	ex.closing = true
 	ex.refuse(ex.cc.reasonOf(err))
 	ex.finish()
