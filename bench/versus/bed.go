@@ -34,7 +34,7 @@ type peer struct {
 }
 
 // Every configuration does the same: keep-alive on both sides, no access log,
-// the forwarding headers that the product would add in earnest.
+// the X-Forwarded headers and the request id that Weir adds.
 var peers = []peer{
 	{name: "nginx", args: []string{"-p", "DIR", "-c", "CONFIG"}, config: `
 daemon off; master_process off; pid DIR/nginx.pid; error_log DIR/nginx.err;
@@ -47,7 +47,9 @@ http {
     listen LISTEN backlog=4096;
     location / {
       proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Forwarded-Port $server_port; proxy_set_header X-Request-Id $request_id;
     }
   }
 }
@@ -66,6 +68,10 @@ defaults
 frontend f
   bind LISTEN
   option forwardfor
+  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(Host)]
+  http-request set-header X-Forwarded-Port %[dst_port]
+  http-request set-header X-Request-Id %[uuid]
   default_backend b
 backend b
   server s1 ORIGIN

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ func assemble(o serveOptions) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	spareProcessor(group.Len())
 	w.group, w.metrics = group, metrics.New(group.Len())
 	w.proxy = proxy.New(proxy.Options{Group: group, Metrics: w.metrics, Log: log, AccessLog: access})
 	w.control, err = control.New(control.Options{
@@ -53,6 +55,16 @@ func assemble(o serveOptions) (*instance, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// spareProcessor gives the runtime one processor more than there are loops. A
+// loop that waits in epoll keeps its processor only while another is idle;
+// without a spare one the runtime takes it away, at every wait, and gives it
+// back at every event: a quarter more CPU for each request on one core.
+func spareProcessor(loops int) {
+	if runtime.GOMAXPROCS(0) <= loops {
+		runtime.GOMAXPROCS(loops + 1)
+	}
 }
 
 // panicked reports a panic of one connection's code. Its connection was
