@@ -244,6 +244,28 @@ func TestTriedRemembersFour(t *testing.T) {
 	}
 }
 
+// A backend without traffic is shown and can be marked, and no request meets
+// it, not even when it is the only one left.
+func TestNoTraffic(t *testing.T) {
+	for _, balance := range []string{pool.WeightedRoundRobin, pool.RoundRobin} {
+		s := spec("a*-1", "b")
+		s.Balance = balance
+		p := start(t, pool.Options{Loops: 1}, s)
+		if got := picks(p, 6); got != "bbbbbb" {
+			t.Errorf("%s: picked %s, want b alone", balance, got)
+		}
+		if b := p.Status().Backends[0]; b.Weight != 0 || b.EffectiveWeight != 0 || b.State != pool.StateUp {
+			t.Errorf("%s: shown as %+v, want weight 0 and up", balance, b)
+		}
+		if err := p.Mark(addr("b"), pool.Drain); err != nil {
+			t.Fatal(err)
+		}
+		if _, who := take(p); who != "none" {
+			t.Errorf("%s: %s serves, want none", balance, who)
+		}
+	}
+}
+
 func TestTiers(t *testing.T) {
 	p := start(t, pool.Options{Loops: 1}, spec("a^1", "b", "c", "d^2"))
 	f := func(want string) {

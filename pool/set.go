@@ -36,8 +36,8 @@ func (p *Pool) buildSet() *Set {
 	return s
 }
 
-// ready is the operator's axis.
-func (b *Backend) ready() bool { return b.admin == Ready }
+// ready is the operator's axis: state and configuration let it have requests.
+func (b *Backend) ready() bool { return b.admin == Ready && b.spec.Weight != NoTraffic }
 
 // serving is the probes' axis, and the name's.
 func (b *Backend) serving() bool { return b.verdict == up && b.target.Load() != nil }

@@ -27,13 +27,25 @@ type Spec struct {
 	Passive  Passive
 }
 
+// NoTraffic is the weight of a backend that is probed and shown, and gets no
+// request.
+const NoTraffic = -1
+
 // BackendSpec is one backend of a Spec. A second one with the same address is
 // ignored.
 type BackendSpec struct {
 	Address     string // host:port, [v6]:port or unix:/path; with the pool's name its identity
-	Weight      int    // below 1 counts as 1
+	Weight      int    // share of the requests; 0 counts as 1, see NoTraffic
 	Tier        int    // the lowest one with a usable backend gets the requests
 	MaxRequests int    // in flight at once; 0: no limit
+}
+
+// shownWeight is the weight as operators write it.
+func (s *BackendSpec) shownWeight() int {
+	if s.Weight == NoTraffic {
+		return 0
+	}
+	return max(1, s.Weight)
 }
 
 // CheckSpec says how backends are probed.

@@ -80,7 +80,7 @@ func (p *Pool) servingTier() (tier int, any bool) {
 
 func (b *Backend) status() BackendStatus {
 	s := BackendStatus{
-		Address: b.address, Weight: max(1, b.spec.Weight), Tier: b.spec.Tier, MaxRequests: b.spec.MaxRequests,
+		Address: b.address, Weight: b.spec.shownWeight(), Tier: b.spec.Tier, MaxRequests: b.spec.MaxRequests,
 		Admin: b.admin, Health: b.health(), Ejected: !b.trusted(), EjectedUntil: b.ejectedUntil,
 		State: b.state, Since: b.since, Cause: b.cause, InFlight: b.InFlight(),
 	}

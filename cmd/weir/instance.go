@@ -167,7 +167,10 @@ func (w *instance) openAdmin(block adminBlock, start func(func(context.Context) 
 }
 
 // ready reports whether clients should be sent here.
-func (w *instance) ready() bool { return !w.leaving.Load() && w.proxy.Ready() }
+// The API answers questions about what runs a moment after it runs.
+func (w *instance) ready() bool {
+	return !w.leaving.Load() && w.proxy.Ready() && w.control.Running() != nil
+}
 
 // closeTimeout bounds what follows the drain.
 const closeTimeout = 5 * time.Second

@@ -21,11 +21,12 @@ func spec(p config.Pool) pool.Spec {
 		},
 	}
 	for _, b := range p.Backends {
-		if b.Weight == 0 {
-			continue // no traffic; a pool has no share that is nothing
+		weight := b.Weight
+		if weight == 0 {
+			weight = pool.NoTraffic
 		}
 		s.Backends = append(s.Backends, pool.BackendSpec{
-			Address: b.Address, Weight: b.Weight, Tier: b.Tier, MaxRequests: b.MaxRequests,
+			Address: b.Address, Weight: weight, Tier: b.Tier, MaxRequests: b.MaxRequests,
 		})
 	}
 	if a := p.Health.Active; a != nil {

@@ -31,10 +31,13 @@ func TestSpec(t *testing.T) {
 		},
 	})
 
-	// weight 0 is no traffic
+	// weight 0 is no traffic, and the pool is to know of the backend
 	f("{balance: round_robin, backends: [{address: 'a:1', weight: 0}, {address: 'b:1'}]}", pool.Spec{
 		Name: "p", Balance: pool.RoundRobin, Passive: passive,
-		Backends: []pool.BackendSpec{{Address: "b:1", Weight: 1, MaxRequests: 1024}},
+		Backends: []pool.BackendSpec{
+			{Address: "a:1", Weight: pool.NoTraffic, MaxRequests: 1024},
+			{Address: "b:1", Weight: 1, MaxRequests: 1024},
+		},
 	})
 
 	f("{backends: [], health: {active: {type: tcp, port: 81, interval: 3s, timeout: 1s, fall: 4, rise: 1}, passive: {consecutive_errors: 0, ejection: 1s, max_ejection: 2s, max_ejected: 10}}}", pool.Spec{
