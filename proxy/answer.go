@@ -99,7 +99,7 @@ func (ex *exchange) say(status int, contentType string, extra, body []byte) {
 	if ex.site != nil {
 		out = append(out, ex.site.response.lines...)
 	}
-	ex.settleBody()
+	ex.settle()
 	out = append(ex.appendConnection(out), crlf...)
 	if !ex.isHead {
 		out = append(out, body...)

@@ -84,10 +84,11 @@ func (b *requestBody) streams() bool { return b.kind == lengthBody || b.kind == 
 // unread reports whether bytes of the body may still be on their way here.
 func (b *requestBody) unread() bool { return b.streams() && !b.eof }
 
-// settleBody decides, before an answer says so, that a connection whose body
-// was not read to its end cannot be used again.
-func (ex *exchange) settleBody() {
-	if ex.body.unread() {
+// settle decides, before an answer says so, whether it ends the connection: one
+// whose body was not read to its end cannot be used again, and the listener may
+// have begun to drain since the request came.
+func (ex *exchange) settle() {
+	if ex.body.unread() || ex.cc.ln.draining() {
 		ex.closing = true
 	}
 }

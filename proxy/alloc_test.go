@@ -1,0 +1,100 @@
+//go:build !race
+
+package proxy_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+
+	"weir/internal/testkit"
+)
+
+// A forwarded request allocates nothing: not in fasthttp, not in the pool, not
+// in the loop. Backend and client live in this process and do not allocate
+// either, so every allocation of the process counts.
+func TestAllocationsOfARequest(t *testing.T) {
+	backend := cannedBackend(t, "HTTP/1.1 200 OK\r\nServer: canned\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello")
+	w := testkit.Start(t, `
+log: {access: false}
+listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: all, pool: api}]}]
+pools: {api: {backends: [{address: "`+backend+`"}]}}
+`)
+	f := func(what string, most float64, request string) {
+		t.Helper()
+		c, err := net.Dial("tcp", w.Addr("web"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		send, buf := []byte(request), make([]byte, 4096)
+		const warm, n = 500, 3000
+		var before, after runtime.MemStats
+		for i := range warm + n {
+			if i == warm {
+				runtime.GC() // pools that a collection empties fill again before it counts
+				for range 50 {
+					ask(t, c, send, buf)
+				}
+				runtime.ReadMemStats(&before)
+			}
+			ask(t, c, send, buf)
+		}
+		runtime.ReadMemStats(&after)
+		// Timers and the log's ticker allocate now and then, whatever is asked.
+		if each := float64(after.Mallocs-before.Mallocs) / n; each > most+0.05 {
+			t.Errorf("%s: %.3f allocations a request, want %v", what, each, most)
+		}
+	}
+	f("GET", 0, "GET /some/path?q=1 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=1234567890\r\n\r\n")
+	// fasthttp makes an io.LimitReader to read ahead in a body with a length.
+	f("POST with a small body", 1, "POST /form HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world")
+	f("a path that is normalised", 0, "GET /a/../b//c/%7Ed HTTP/1.1\r\nHost: a.example\r\n\r\n")
+}
+
+// ask sends a request and reads until the answer's last byte.
+func ask(t *testing.T, c net.Conn, request, buf []byte) {
+	if _, err := c.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; !bytes.HasSuffix(buf[:n], []byte("\r\n\r\nhello")); {
+		k, err := c.Read(buf[n:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += k
+	}
+}
+
+// cannedBackend answers whatever arrives in one read, and allocates nothing
+// once a connection is open.
+func cannedBackend(t *testing.T, answer string) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				buf, out := make([]byte, 4096), []byte(answer)
+				for {
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+					if _, err := c.Write(out); err == io.EOF {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
