@@ -16,31 +16,33 @@ import (
 // in the loop. Backend and client live in this process and do not allocate
 // either, so every allocation of the process counts.
 func TestAllocationsOfARequest(t *testing.T) {
+	const hello = "\r\n\r\nhello"
+	chunks := cannedBackend(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x\r\n world\r\n0\r\n\r\n")
 	backend := cannedBackend(t, "HTTP/1.1 200 OK\r\nServer: canned\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello")
 	w := testkit.Start(t, `
 log: {access: false}
-listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: all, pool: api}]}]
-pools: {api: {backends: [{address: "`+backend+`"}]}}
+listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
+pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}}
 `)
-	f := func(what string, most float64, request string) {
+	f := func(what string, most float64, request, end string) {
 		t.Helper()
 		c, err := net.Dial("tcp", w.Addr("web"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		send, buf := []byte(request), make([]byte, 4096)
+		send, last, buf := []byte(request), []byte(end), make([]byte, 4096)
 		const warm, n = 500, 3000
 		var before, after runtime.MemStats
 		for i := range warm + n {
 			if i == warm {
 				runtime.GC() // pools that a collection empties fill again before it counts
 				for range 50 {
-					ask(t, c, send, buf)
+					ask(t, c, send, buf, last)
 				}
 				runtime.ReadMemStats(&before)
 			}
-			ask(t, c, send, buf)
+			ask(t, c, send, buf, last)
 		}
 		runtime.ReadMemStats(&after)
 		// Timers and the log's ticker allocate now and then, whatever is asked.
@@ -48,18 +50,20 @@ pools: {api: {backends: [{address: "`+backend+`"}]}}
 			t.Errorf("%s: %.3f allocations a request, want %v", what, each, most)
 		}
 	}
-	f("GET", 0, "GET /some/path?q=1 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=1234567890\r\n\r\n")
+	f("GET", 0, "GET /some/path?q=1 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=1234567890\r\n\r\n", hello)
 	// fasthttp makes an io.LimitReader to read ahead in a body with a length.
-	f("POST with a small body", 1, "POST /form HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world")
-	f("a path that is normalised", 0, "GET /a/../b//c/%7Ed HTTP/1.1\r\nHost: a.example\r\n\r\n")
+	f("POST with a small body", 1, "POST /form HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world", hello)
+	f("a path that is normalised", 0, "GET /a/../b//c/%7Ed HTTP/1.1\r\nHost: a.example\r\n\r\n", hello)
+	f("an answer of Weir's", 0, "GET /none HTTP/1.1\r\nHost: c.example\r\n\r\n", "this host and path\n")
+	f("chunks", 0, "GET / HTTP/1.1\r\nHost: chunks.example\r\n\r\n", "0\r\n\r\n")
 }
 
 // ask sends a request and reads until the answer's last byte.
-func ask(t *testing.T, c net.Conn, request, buf []byte) {
+func ask(t *testing.T, c net.Conn, request, buf, end []byte) {
 	if _, err := c.Write(request); err != nil {
 		t.Fatal(err)
 	}
-	for n := 0; !bytes.HasSuffix(buf[:n], []byte("\r\n\r\nhello")); {
+	for n := 0; !bytes.HasSuffix(buf[:n], end); {
 		k, err := c.Read(buf[n:])
 		if err != nil {
 			t.Fatal(err)

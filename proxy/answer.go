@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/http"
+	"time"
 
 	"weir/internal/metrics"
 )
@@ -79,22 +80,10 @@ func (ex *exchange) wantsJSON() bool {
 // say sends an answer of Weir's own. extra is header lines, or nil.
 func (ex *exchange) say(status int, contentType string, extra, body []byte) {
 	ex.status = status
-	out := appendStatusLine(ex.out[:0], status)
-	out = append(out, "Date: "...)
-	out = append(out, ex.w.date()...)
-	out = append(out, crlf...)
-	if bodyless := status == http.StatusNoContent || status == http.StatusNotModified; !bodyless {
-		out = append(append(append(out, "Content-Type: "...), contentType...), "\r\nContent-Length: "...)
-		out = append(appendInt(out, int64(len(body))), crlf...)
-	} else {
-		body = nil
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		contentType, body = "", nil
 	}
-	if ex.reason != metrics.NoReason {
-		out = append(append(append(out, "X-Weir-Reason: "...), ex.reason.String()...), crlf...)
-	}
-	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		out = append(out, "Retry-After: 1\r\n"...)
-	}
+	out := ex.appendOwnHead(appendStatusLine(ex.out[:0], status), contentType, int64(len(body)))
 	out = append(out, extra...)
 	if ex.site != nil {
 		out = append(out, ex.site.response.lines...)
@@ -106,9 +95,34 @@ func (ex *exchange) say(status int, contentType string, extra, body []byte) {
 		ex.bytesOut += int64(len(body))
 	}
 	ex.out = out
-	if ex.sent || ex.cc.send(out, clientWriteIdle) != nil {
+	if ex.sent || ex.cc.send(out, clientWriteIdle, time.Time{}) != nil {
 		ex.clientLeft()
 	}
+}
+
+// appendOwnHead writes the header lines of Weir's own answers, but for those on
+// which the operator's rules have another word. No contentType: no body.
+func (ex *exchange) appendOwnHead(dst []byte, contentType string, length int64) []byte {
+	var rules *headerRules
+	if ex.site != nil {
+		rules = &ex.site.response
+	}
+	if rules.leaves("date") {
+		dst = append(append(append(dst, "Date: "...), ex.w.date()...), crlf...)
+	}
+	if contentType != "" && rules.leaves("content-type") {
+		dst = append(append(append(dst, "Content-Type: "...), contentType...), crlf...)
+	}
+	if contentType != "" {
+		dst = append(appendInt(append(dst, "Content-Length: "...), length), crlf...)
+	}
+	if ex.reason != metrics.NoReason && rules.leaves("x-weir-reason") {
+		dst = append(append(append(dst, "X-Weir-Reason: "...), ex.reason.String()...), crlf...)
+	}
+	if (ex.status == http.StatusServiceUnavailable || ex.status == http.StatusTooManyRequests) && rules.leaves("retry-after") {
+		dst = append(dst, "Retry-After: 1\r\n"...)
+	}
+	return dst
 }
 
 // appendConnection says whether the connection goes on, where that is not
@@ -124,8 +138,11 @@ func (ex *exchange) appendConnection(dst []byte) []byte {
 }
 
 func (ex *exchange) serveRedirect(r *redirect) {
-	ex.extra = append(ex.extra[:0], "Location: "...)
-	ex.extra = append(r.location(ex.extra, ex), crlf...)
+	ex.extra = ex.extra[:0]
+	if ex.site.response.leaves("location") {
+		ex.extra = append(ex.extra, "Location: "...)
+		ex.extra = append(r.location(ex.extra, ex), crlf...)
+	}
 	ex.say(r.status, "text/plain; charset=utf-8", ex.extra, nil)
 }
 

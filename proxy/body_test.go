@@ -18,11 +18,8 @@ var sizes = []int{0, 1, 100, 8191, 8192, 8193, 16383, 16384, 16385, 65535, 65536
 
 // noise is n bytes that no mistake would leave as they are.
 func noise(n int) string {
-	r := rand.New(rand.NewPCG(1, uint64(n)))
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	_, _ = rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}).Read(b)
 	return string(b)
 }
 

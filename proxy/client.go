@@ -182,15 +182,16 @@ func (c *clientConn) Close() error {
 }
 
 // send writes an answer's bytes to the client. A client that takes nothing for
-// a minute is cut off.
-func (c *clientConn) send(b []byte, idle time.Duration) error {
-	return writeAll(c.Conn, b, idle)
+// idle is cut off, and any client at the end of the request's time.
+func (c *clientConn) send(b []byte, idle time.Duration, end time.Time) error {
+	return writeAll(c.Conn, b, idle, end)
 }
 
-// writeAll writes b to a peer that has to take some of it every idle.
-func writeAll(c *loop.Conn, b []byte, idle time.Duration) error {
+// writeAll writes b to a peer that has to take some of it every idle, and all of
+// it before end, if there is one.
+func writeAll(c *loop.Conn, b []byte, idle time.Duration, end time.Time) error {
 	for {
-		c.SetWriteDeadline(after(c.Loop().Now(), idle))
+		c.SetWriteDeadline(sooner(after(c.Loop().Now(), idle), end))
 		n, err := c.Write(b)
 		if n == 0 || n == len(b) || !isTimeout(err) {
 			return err

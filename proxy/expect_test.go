@@ -64,6 +64,22 @@ func TestInterimAnswers(t *testing.T) {
 	if r := c.Read("GET"); r.Status != 200 || r.Body != "done" {
 		t.Error(r)
 	}
+	// what is of the backend's connection stays there
+	b.Become(testkit.Interim(103, testkit.Answer(200, "done"), "X-A: 1", "Connection: close, X-B", "X-B: 2", "Content-Length: 5", "Transfer-Encoding: chunked", "x-c: 3"))
+	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if r := c.Read("GET"); r.Status == 103 {
+		t.Errorf("two framings went on: %v", r)
+		c.Read("GET")
+	}
+	b.Become(testkit.Interim(103, testkit.Answer(200, "done"), "X-A: 1", "Connection: close, X-B", "X-B: 2", "Content-Length: 5", "x-c: 3"))
+	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if r := c.Read("GET"); r.Status != 103 || strings.Join(r.Lines, "|") != "X-A: 1|x-c: 3" {
+		t.Error(r)
+	}
+	if r := c.Read("GET"); r.Status != 200 || r.Body != "done" || !r.Persists() {
+		t.Error(r)
+	}
+	b.Become(testkit.Interim(100, hint))
 	// an HTTP/1.0 client knows none of them
 	c = testkit.Dial(t, w.Addr("web"))
 	c.Send("GET / HTTP/1.0\r\n\r\n")

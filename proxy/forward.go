@@ -94,7 +94,7 @@ func (ex *exchange) again(v verdict) bool {
 	if ex.body.begun || !(v.nothing || v.silent && isIdempotent(ex.method)) {
 		return false
 	}
-	return ex.deadline.IsZero() || ex.w.loop.Now().Before(ex.deadline)
+	return !ex.late()
 }
 
 func isIdempotent(method []byte) bool {
@@ -146,11 +146,15 @@ func (ex *exchange) forward() {
 // inTime says request_timeout where it was the whole request's time that ran
 // out, whatever was being waited for.
 func (ex *exchange) inTime(r metrics.Reason) metrics.Reason {
-	late := !ex.deadline.IsZero() && !ex.w.loop.Now().Before(ex.deadline)
-	if late && (r == metrics.UpstreamTimeout || r == metrics.ConnectTimeout) {
+	if ex.late() && (r == metrics.UpstreamTimeout || r == metrics.ConnectTimeout) {
 		return metrics.RequestTimeout
 	}
 	return r
+}
+
+// late reports whether the whole request's time has run out.
+func (ex *exchange) late() bool {
+	return !ex.deadline.IsZero() && !ex.w.loop.Now().Before(ex.deadline)
 }
 
 func reasonOfPool(err error) metrics.Reason {
@@ -185,6 +189,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	}
 	at.status = ex.answer.status
 	at.first = ex.w.loop.Now().Sub(start)
+	b.Metrics().Observe(ex.w.id, at.status, at.first)
 	if at.status == http.StatusSwitchingProtocols {
 		ex.beginTunnel(up, lease)
 		return verdict{}, true
@@ -195,7 +200,6 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	if v.outcome == pool.Success && isBadStatus(at.status) {
 		v.outcome = pool.BadStatus
 	}
-	b.Metrics().Observe(ex.w.id, at.status, at.took)
 	if v.outcome.Bad() && v.reason != metrics.NoReason {
 		b.Metrics().Error(ex.w.id, v.reason)
 	}
@@ -292,7 +296,7 @@ func (ex *exchange) readAnswer(up *upConn) (stage, error) {
 			return reading, nil
 		}
 		if h.status != http.StatusContinue && !ex.http10 { // 100 was said by Weir already
-			if ex.sendInterim(up) != nil {
+			if ex.sendInterim() != nil {
 				return reading, loop.ErrCanceled
 			}
 		}
@@ -301,8 +305,11 @@ func (ex *exchange) readAnswer(up *upConn) (stage, error) {
 	return reading, errInterim
 }
 
-func (ex *exchange) sendInterim(up *upConn) error {
-	return ex.cc.send(up.buf[up.r:up.r+ex.answer.size], clientWriteIdle)
+// sendInterim passes a 1xx on. It must not touch ex.out, where the request
+// waits for another attempt.
+func (ex *exchange) sendInterim() error {
+	ex.extra = append(ex.answer.appendBodiless(ex.extra[:0]), crlf...)
+	return ex.cc.send(ex.extra, clientWriteIdle, ex.deadline)
 }
 
 // maxResponseLines bounds the header lines of an answer.

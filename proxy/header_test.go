@@ -142,6 +142,19 @@ func TestHeaderRules(t *testing.T) {
 	same(t, without(r.Lines, "Date"), "X-Add: theirs", "Content-Length: 4", "Via: 1.1 weir", "X-Set: mine", "Server: weir", "X-Add: more")
 }
 
+// The operator's rules have the last word on what Weir says itself, too.
+func TestHeaderRulesOfOwnAnswers(t *testing.T) {
+	b := testkit.NewBackend(t, testkit.Answer(200, ""))
+	w := testkit.Start(t, setup{backends: at(b), routes: `
+    {name: r, match: {path: /respond}, respond: {body: hi}, response_headers: {set: {Content-Type: text/css, Date: never}, add: {X-A: "1"}}},
+    {name: l, match: {path: /redirect}, redirect: {to: /there}, response_headers: {set: {Location: /elsewhere}, remove: [Content-Type]}},
+    {name: h, match: {path: /hidden}, pool: web, response_headers: {remove: [Via, Date]}}`}.yaml())
+	c := testkit.Dial(t, w.Addr("web"))
+	same(t, c.Get("/respond").Lines, "Content-Length: 2", "Content-Type: text/css", "Date: never", "X-A: 1")
+	same(t, without(c.Get("/redirect").Lines, "Date"), "Content-Length: 0", "Location: /elsewhere")
+	same(t, c.Get("/hidden").Lines, "Content-Length: 0")
+}
+
 func TestRequestID(t *testing.T) {
 	b := testkit.NewBackend(t, testkit.Answer(200, ""))
 	w := testkit.StartOn(t, before(b), single)

@@ -75,6 +75,10 @@ func TestUpstreamReasons(t *testing.T) {
 		} {
 			f(502, "bad_response", testkit.Raw(head, true))
 		}
+		b.Become(testkit.HugeHeader(40_000)) // large, but not too large
+		if r := c.Get("/"); r.Status != 200 || len(r.Header("X-Huge")) != 40_000 {
+			t.Error(r)
+		}
 		b.Become(testkit.Answer(200, "fine"))
 		if r := c.Get("/"); r.Body != "fine" {
 			t.Error(r)
@@ -208,6 +212,28 @@ func TestRequestTimeout(t *testing.T) {
 			if r.Reason != "request_timeout" {
 				t.Errorf("%+v", r)
 			}
+		}
+	})
+}
+
+// A client that takes its time does not get more of it than there is.
+func TestRequestTimeoutOfSlowReader(t *testing.T) {
+	onBoth(t, func(t *testing.T, o loop.Options) {
+		cut, body := make(chan error, 1), make([]byte, 64<<20)
+		b := testkit.NewBackend(t, func(x *testkit.Exchange) bool {
+			x.Write("HTTP/1.1 200 OK\r\nContent-Length: " + itoa(len(body)) + "\r\n\r\n")
+			_, err := x.Conn.Write(body)
+			cut <- err
+			return false
+		})
+		w := testkit.StartOn(t, alone(b, "timeouts: {request: 200ms}"), o)
+		c := testkit.Dial(t, w.Addr("web"))
+		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if err := await(t, cut, "end"); err == nil {
+			t.Error("all of it was sent")
+		}
+		if r := records(t, w)[0]; r.Reason != "request_timeout" || r.Status != 200 {
+			t.Errorf("%+v", r)
 		}
 	})
 }

@@ -79,10 +79,12 @@ func (ex *exchange) replyHead() {
 	if h.framing == frameClose && !ex.http10 {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if !h.date {
+	if !h.date && rules.leaves("date") {
 		dst = append(append(append(dst, "Date: "...), ex.w.date()...), crlf...)
 	}
-	dst = append(dst, "Via: 1.1 weir\r\n"...)
+	if rules.leaves("via") {
+		dst = append(dst, "Via: 1.1 weir\r\n"...)
+	}
 	dst = append(dst, rules.lines...)
 	dst = ex.appendConnection(dst)
 	ex.out = append(dst, crlf...)
@@ -263,7 +265,10 @@ func (ex *exchange) send(b []byte) error {
 	if ex.answer.eventStream {
 		idle = ex.site.timeouts.StreamIdle
 	}
-	if err := ex.cc.send(b, idle); err != nil {
+	if err := ex.cc.send(b, idle, ex.deadline); err != nil {
+		if isTimeout(err) && ex.late() {
+			ex.reason = metrics.RequestTimeout
+		}
 		ex.clientLeft()
 		return errClientGone
 	}
@@ -288,7 +293,7 @@ const (
 // connection, for a bounded while: closing at once would reset the connection
 // and with it the answer on its way (RFC 9112, section 9.6).
 func (ex *exchange) linger() {
-	unread := ex.ctx == nil || ex.body.unread() || closesAfter(ex.reason)
+	unread := ex.ctx == nil || ex.body.unread() || closesAfter(ex.reason) || ex.cc.Conn.Readable()
 	if !unread || ex.cc.Conn.HungUp() {
 		return
 	}

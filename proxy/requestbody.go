@@ -224,7 +224,7 @@ func (p *pump) finish() error {
 }
 
 func (p *pump) send(b []byte) error {
-	return writeAll(p.up.c, b, p.ex.site.timeouts.Response)
+	return writeAll(p.up.c, b, p.ex.site.timeouts.Response, p.ex.deadline)
 }
 
 // putChunkSize writes a chunk's size and CRLF at the end of room, and returns

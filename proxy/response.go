@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 )
 
@@ -130,6 +131,30 @@ func (h *responseHead) decide(toHead bool) {
 	default:
 		h.framing = frameClose
 	}
+}
+
+// appendBodiless appends the head of a 1xx answer, without the empty line at its
+// end: the backend's lines, less those of its connection and of a body that it
+// cannot have.
+func (h *responseHead) appendBodiless(dst []byte) []byte {
+	dst = append(append(append(dst, "HTTP/1.1 "...), h.line...), crlf...)
+	for i := range h.lines {
+		l := &h.lines[i]
+		switch l.kind {
+		case fieldConnection, fieldHop, fieldContentLength, fieldTransferEncoding, fieldTrailer:
+			continue
+		case fieldUpgrade:
+			if h.status != http.StatusSwitchingProtocols {
+				continue
+			}
+		case fieldOther:
+			if h.named(l.name) {
+				continue
+			}
+		}
+		dst = append(dst, l.raw...)
+	}
+	return dst
 }
 
 // reusable reports whether the connection may carry another request after this

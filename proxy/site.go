@@ -72,6 +72,12 @@ func (r *headerRules) drops(name []byte) bool {
 	return false
 }
 
+// leaves reports whether a line that Weir would write itself may stand. A nil r
+// has no rules.
+func (r *headerRules) leaves(name string) bool {
+	return r == nil || len(r.drop) == 0 || !r.drops([]byte(name))
+}
+
 // rewrite changes the path and the host on the way to a backend.
 type rewrite struct {
 	strip, add string

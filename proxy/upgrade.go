@@ -55,15 +55,7 @@ func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
 func (ex *exchange) switchHead() {
 	h := &ex.answer
 	ex.status = h.status
-	dst := append(append(append(ex.out[:0], "HTTP/1.1 "...), h.line...), crlf...)
-	for i := range h.lines {
-		switch l := &h.lines[i]; l.kind {
-		case fieldConnection, fieldHop, fieldContentLength, fieldTransferEncoding, fieldTrailer:
-		default:
-			dst = append(dst, l.raw...)
-		}
-	}
-	ex.out = append(dst, "Connection: Upgrade\r\nVia: 1.1 weir\r\n\r\n"...)
+	ex.out = append(h.appendBodiless(ex.out[:0]), "Connection: Upgrade\r\nVia: 1.1 weir\r\n\r\n"...)
 }
 
 // run moves bytes both ways until both sides have ended, one has failed, or
@@ -93,6 +85,7 @@ func (t *tunnel) end() {
 	if t.log != nil {
 		t.log.bytesIn, t.log.bytesOut = t.in, t.out
 		t.log.duration = w.loop.Now().Sub(t.start)
+		t.log.attempts[len(t.log.attempts)-1].took = t.log.duration - t.log.upstream()
 		w.log.add(t.log)
 	}
 }

@@ -68,7 +68,13 @@ func TestWebSocket(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 		eventually(t, "the lease is given back", func() bool { return w.Backend("web", b.Addr()).InFlight == 0 })
+		if got := w.Metric(`weir_upstream_requests_total{backend="` + b.Addr() + `",code="101",pool="web"}`); got != "1" {
+			t.Errorf("weir_upstream_requests_total is %q, want 1", got)
+		}
 		r := records(t, w)[0]
+		if r.Overhead > r.Duration/2 || r.Attempts[0].Code != 101 || r.TTFB <= 0 {
+			t.Errorf("the backend's time counts as Weir's: %+v", r)
+		}
 		if r.Status != 101 || r.BytesIn != 300_015 || r.BytesOut != 300_015 || r.Reason != "" || r.Backend != b.Addr() {
 			t.Errorf("%+v", r)
 		}
@@ -90,8 +96,9 @@ func TestEarlyBytes(t *testing.T) {
 		})
 		w := testkit.StartOn(t, before(b), o)
 		go func() { accept <- true }()
-		c := upgrade(t, w, "early bytes")
-		expect(t, c, "early bytes")
+		early := noise(100_000) // more than the buffer of a head holds
+		c := upgrade(t, w, early)
+		expect(t, c, early)
 		echoes(t, c, "and more")
 	})
 }

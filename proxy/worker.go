@@ -148,7 +148,7 @@ func (w *worker) expect(ctx *fasthttp.RequestCtx) int {
 		refused = false
 	}
 	if !refused {
-		ok := ex.cc.send(continueLine, clientWriteIdle) == nil
+		ok := ex.cc.send(continueLine, clientWriteIdle, time.Time{}) == nil
 		ex.abandon()
 		if ok {
 			return http.StatusContinue
