@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"net/http"
 	"net/netip"
 	"time"
@@ -137,10 +138,14 @@ func (ex *exchange) read() bool {
 		return false
 	}
 	ex.upgrade = ex.head.wantsUpgrade && len(ex.head.upgrade) > 0 && !ex.http10 &&
-		ex.body.kind == noBody && !equalFold(ex.head.upgrade, "h2c")
+		ex.body.kind == noBody && ex.head.upgrades == 1 && !namesH2C(ex.head.upgrade)
 	ex.nameRequest()
 	return true
 }
+
+// namesH2C reports whether an Upgrade value offers HTTP/2 in clear: a tunnel
+// would carry it past routes and header rules.
+func namesH2C(value []byte) bool { return bytes.Contains(bytes.ToLower(value), []byte("h2c")) }
 
 // readHead checks the head and takes from it what Weir acts on.
 func (ex *exchange) readHead() bool {

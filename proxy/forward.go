@@ -279,10 +279,11 @@ func (ex *exchange) readAnswer(up *upConn) (stage, error) {
 	h := &ex.answer
 	for range maxInterim {
 		deadline := ex.by(ex.site.timeouts.Response)
+		var sending *pump
 		if ex.pump != nil && !ex.pump.done {
-			deadline = ex.deadline // the pump sets one when it has sent everything
+			sending, deadline = ex.pump, ex.deadline
 		}
-		if err := up.readHead(h, maxResponseLines, deadline); err != nil {
+		if err := up.readHead(h, maxResponseLines, deadline, sending); err != nil {
 			if up.e > up.r {
 				return reading, err
 			}

@@ -46,6 +46,7 @@ type head struct {
 	contentLength []byte // nil: none
 	chunked       bool
 	upgrade       []byte
+	upgrades      int
 	wantsUpgrade  bool // Connection names upgrade
 	wantsClose    bool // Connection names close
 	keepAlive     bool // Connection names keep-alive
@@ -149,6 +150,7 @@ func (h *head) note(l *line) error {
 		h.chunked = true
 	case fieldUpgrade:
 		h.upgrade = l.value
+		h.upgrades++
 	case fieldTrailer:
 		h.trailer = l.value
 	case fieldHost:

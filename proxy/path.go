@@ -176,7 +176,7 @@ func validHost(h []byte) bool {
 	}
 	if h[0] == '[' {
 		end := bytes.IndexByte(h, ']')
-		return end > 1 && validPort(h[end+1:])
+		return end > 1 && isIPv6(h[1:end]) && validPort(h[end+1:])
 	}
 	host, port := h, []byte(nil)
 	if i := bytes.IndexByte(h, ':'); i >= 0 {
@@ -188,6 +188,17 @@ func validHost(h []byte) bool {
 		}
 	}
 	return validPort(port)
+}
+
+// isIPv6 lets through what an address is written with. A zone means nothing to
+// another machine, and could hold anything.
+func isIPv6(b []byte) bool {
+	for _, c := range b {
+		if !isHex(c) && c != ':' && c != '.' {
+			return false
+		}
+	}
+	return true
 }
 
 func validPort(p []byte) bool {

@@ -102,8 +102,9 @@ type pump struct {
 	task *loop.Task // the exchange's, woken at the end
 	stop bool       // the answer is complete: give up
 	done bool
-	err  error // nil: all of it was sent
-	from bool  // err came from the client's side
+	by   time.Time // once done: the deadline of the answer's head
+	err  error     // nil: all of it was sent
+	from bool      // err came from the client's side
 }
 
 func (ex *exchange) startPump(up *upConn) *pump {
@@ -127,9 +128,11 @@ func (p *pump) settle() {
 		p.up.c.Close() // a request cut short ends: the backend must not take it for a whole one
 	case p.ex.status != 0: // the answer is being relayed, under deadlines of its own
 	case isTimeout(p.err):
-		p.up.c.SetReadDeadline(p.ex.w.loop.Now()) // it took nothing for as long as it may be silent
+		p.by = p.ex.w.loop.Now() // it took nothing for as long as it may be silent
+		p.up.c.SetReadDeadline(p.by)
 	default: // all was sent, or the backend takes no more: it may still have answered
-		p.up.c.SetReadDeadline(p.ex.by(p.ex.site.timeouts.Response))
+		p.by = p.ex.by(p.ex.site.timeouts.Response)
+		p.up.c.SetReadDeadline(p.by)
 	}
 }
 

@@ -43,7 +43,8 @@ var (
 // readHead reads the head of an answer into h. Bytes of the body that came with
 // it stay buffered. The lines of h are views of the buffer: they hold until the
 // next fill.
-func (up *upConn) readHead(h *responseHead, most int, deadline time.Time) error {
+// A pump that is still sending decides on the deadline when it has ended.
+func (up *upConn) readHead(h *responseHead, most int, deadline time.Time, p *pump) error {
 	searched := 0
 	for {
 		if b := up.buffered(); len(b) > searched {
@@ -54,6 +55,9 @@ func (up *upConn) readHead(h *responseHead, most int, deadline time.Time) error 
 		}
 		if up.r == 0 && up.e == len(up.buf) && up.buf != nil && !up.grow() {
 			return errHeadTooLong
+		}
+		if p != nil && p.done {
+			deadline = p.by
 		}
 		if err := up.fill(deadline); err != nil {
 			if err == io.EOF && up.e > up.r {

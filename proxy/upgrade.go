@@ -67,7 +67,9 @@ func (t *tunnel) run(early []byte) {
 		ended = true
 		task.Wake()
 	})
-	t.copy(t.cc.Conn, t.up.c, t.up.buffered(), &t.out)
+	first := append([]byte(nil), t.up.buffered()...)
+	t.up.releaseBuffer() // a silent tunnel holds none
+	t.copy(t.cc.Conn, t.up.c, first, &t.out)
 	for !ended {
 		task.Park(time.Time{})
 	}

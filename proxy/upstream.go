@@ -78,7 +78,7 @@ func (w *worker) bucketOf(b *pool.Backend) *bucket {
 // backend left the pool, the bucket is full, or bytes nobody asked for wait in it.
 func (w *worker) put(up *upConn, keep int, timeout time.Duration) {
 	bk := up.bucket
-	if up.e > up.r || len(bk.idle) >= keep || timeout <= 0 || bk.backend.Retired() || up.c.Readable() || w.s.closing.Load() {
+	if up.e > up.r || len(bk.idle) >= keep || timeout <= 0 || bk.backend.Retired() || up.c.Readable() || up.c.Broken() || w.s.closing.Load() {
 		up.close()
 		return
 	}

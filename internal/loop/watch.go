@@ -56,3 +56,7 @@ func (c *Conn) Silent() bool {
 	readable, _ := c.peek()
 	return !readable
 }
+
+// Broken says whether c was closed or cancelled: neither ends, and it can carry
+// nothing more.
+func (c *Conn) Broken() bool { return c.fault() != nil }
