@@ -103,7 +103,7 @@ func TestSlowClients(t *testing.T) {
 	onBoth(t, func(t *testing.T, o loop.Options) {
 		b := testkit.NewBackend(t, hashing)
 		w := testkit.StartOn(t, setup{backends: at(b),
-			defaults: "timeouts: {client_header: 300ms, client_body_idle: 200ms, client_idle: 250ms}",
+			defaults: "timeouts: {client_header: 300ms, client_body_idle: 800ms, client_idle: 250ms}",
 			routes:   "{name: patient, match: {path: /patient}, timeouts: {client_body_idle: 30s}, pool: web}, {name: all, pool: web}"}.yaml(), o)
 		f := func(status int, text string) {
 			t.Helper()
@@ -151,7 +151,7 @@ func TestSlowClients(t *testing.T) {
 			t.Error(r)
 		}
 		c.Send("POST /patient HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-		if !c.Silent(400 * time.Millisecond) {
+		if !c.Silent(1200 * time.Millisecond) {
 			t.Error("cut before the route's own timeout")
 		}
 		c.Send("0\r\n\r\n")

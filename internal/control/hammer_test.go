@@ -44,8 +44,10 @@ func TestNoRequestFails(t *testing.T) {
 	}
 	load.end()
 	t.Logf("%v; %d requests on %d connections", seen, load.requests.Load(), load.dials.Load())
-	if n := load.dials.Load(); n != 6 {
-		t.Errorf("%d connections were opened, want 6: some were closed", n)
+	// A kept connection comes back to net/http's pool a moment after its answer:
+	// on a busy machine a few more are dialed. Closed ones would be hundreds.
+	if n := load.dials.Load(); n > 16 {
+		t.Errorf("%d connections were opened, want about 6: some were closed", n)
 	}
 	if n := load.requests.Load(); n < int64(changes) {
 		t.Errorf("only %d requests: the test does not test", n)
