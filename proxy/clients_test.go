@@ -1,7 +1,10 @@
 package proxy_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +99,38 @@ func TestBrokenChunks(t *testing.T) {
 			t.Errorf("%q: the connection goes on", body)
 		}
 	}
+}
+
+// What has no end ends at a limit.
+func TestEndlessRequests(t *testing.T) {
+	b := testkit.NewBackend(t, hashing)
+	w := testkit.Start(t, alone(b, "limits: {body_bytes: 64KiB}"))
+	f := func(begin, more string, statuses ...int) {
+		t.Helper()
+		c := testkit.Dial(t, w.Addr("web"))
+		block := []byte(strings.Repeat(more, 1+4096/len(more)))
+		done := make(chan bool)
+		go func() { // until it is stopped
+			defer close(done)
+			_, err := c.Conn.Write([]byte(begin))
+			for err == nil {
+				_, err = c.Conn.Write(block)
+			}
+		}()
+		r, err := c.TryRead("POST")
+		if len(statuses) > 0 && (err != nil || !slices.Contains(statuses, r.Status)) || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%.30q, %q…: %v %v", begin, more, r, err)
+		}
+		c.Conn.Close()
+		await(t, done, "end of the connection")
+	}
+	const chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+	f("", "\r\n") // nothing was asked: nothing need be said
+	f("GET /", "a", 414)
+	f("GET / HTTP/1.1\r\nHost: a\r\nX-A: ", "a", 431)
+	f("GET / HTTP/1.1\r\nHost: a\r\n", "X-A: a\r\n", 431)
+	f(chunked, "1\r\na\r\n", 413)
+	f(chunked+"5\r\nhello\r\n0\r\n", "X-A: a\r\n", 400)
 }
 
 // Slow is cut at each place where a client can be slow.

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -112,6 +113,30 @@ func TestForwardedOnUnixSocket(t *testing.T) {
 	same(t, without(got, "X-Request-Id", "Via"), "Host: h", "X-Forwarded-For: unix", "X-Forwarded-Proto: http", "X-Forwarded-Port: 80",
 		`Forwarded: for=_unix;proto=http;host="h"`, "X-Forwarded-Host: h")
 	if r := records(t, w)[0]; r.ClientIP != "unix" {
+		t.Errorf("the client is %s", r.ClientIP)
+	}
+}
+
+// IPv6 addresses are bracketed and quoted where the syntax wants it.
+func TestForwardedIPv6(t *testing.T) {
+	if ln, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip("no IPv6 here")
+	} else {
+		ln.Close()
+	}
+	b := testkit.NewBackend(t, testkit.Answer(200, ""))
+	w := testkit.Start(t, strings.Replace(before(b), "127.0.0.1:0", "[::1]:0", 1))
+	_, port, _ := net.SplitHostPort(w.Addr("web"))
+	same(t, without(sent(t, w, b, "Host: [::1]:80"), "X-Request-Id", "Via"), "Host: [::1]:80", "X-Forwarded-For: ::1", "X-Forwarded-Proto: http",
+		"X-Forwarded-Port: "+port, `Forwarded: for="[::1]";proto=http;host="[::1]:80"`, "X-Forwarded-Host: [::1]:80")
+
+	// an IPv4 client of a dual-stack socket is an IPv4 client
+	w = testkit.Start(t, strings.Replace(setup{backends: at(b), listener: "trusted_proxies: [127.0.0.1]"}.yaml(), "127.0.0.1:0", ":0", 1))
+	_, port, _ = net.SplitHostPort(w.Addr("web"))
+	c := testkit.Dial(t, "127.0.0.1:"+port)
+	c.Get("/", "X-Forwarded-For: 192.0.2.1")
+	same(t, values(strings.Split(b.Last(), "\r\n"), "X-Forwarded-For"), "192.0.2.1, 127.0.0.1")
+	if r := records(t, w)[0]; r.ClientIP != "192.0.2.1" {
 		t.Errorf("the client is %s", r.ClientIP)
 	}
 }
