@@ -53,28 +53,33 @@ type Log struct {
 	Sample       float64 // share of requests in the access log, 0 to 1
 }
 
-// Defaults are the values that pools and routes start from.
+// Defaults are the values that listeners, pools and routes start from.
 type Defaults struct {
-	Timeouts Timeouts
-	Limits   Limits
+	PathHandling string // normalize, reject or raw
+	Timeouts     Timeouts
+	Limits       Limits
 }
 
-// Timeouts bound each wait of a request. Zero means no bound.
+// Timeouts bound each wait of a request. Zero means no bound, but no wait for
+// ClientHalfClosed.
 type Timeouts struct {
-	ClientHeader   time.Duration // from a request's first byte to the end of its header
-	ClientBodyIdle time.Duration // between two reads of a request's body
-	ClientIdle     time.Duration // a keep-alive connection between requests
-	Connect        time.Duration // for a connection to a backend
-	Response       time.Duration // between two reads from a backend
-	StreamIdle     time.Duration // silence of an upgraded connection or an event stream
-	Request        time.Duration // the whole request
+	ClientHeader     time.Duration // from a request's first byte to the end of its header
+	ClientBodyIdle   time.Duration // between two reads of a request's body
+	ClientIdle       time.Duration // a keep-alive connection between requests
+	ClientHalfClosed time.Duration // no progress, after the client closed its sending side
+	Connect          time.Duration // for a connection to a backend
+	Response         time.Duration // between two reads from a backend
+	StreamIdle       time.Duration // silence of an upgraded connection or an event stream
+	Request          time.Duration // the whole request
 }
 
-// Limits bound what one request or one listener may take. Zero means no bound.
+// Limits bound what one request or one listener may take, and how slow a client
+// may be. Zero means no bound.
 type Limits struct {
 	HeaderBytes      int   // request line and header lines together, in bytes
 	Headers          int   // number of header lines
 	BodyBytes        int64 // request body, in bytes
+	MinRate          int64 // of a client that sends a body or takes an answer, in bytes a second
 	Connections      int   // open client connections of one listener
 	ConnectionsPerIP int   // the same from one client address
 }
@@ -84,7 +89,9 @@ type Listener struct {
 	Name           string
 	Address        string // host:port, [v6]:port, :port or unix:/path
 	Protocol       string // http
+	ProxyProtocol  string // off, accept or require: the PROXY header in front of a connection
 	TrustedProxies []netip.Prefix
+	PathHandling   string  // resolved: defaults, then the listener's
 	Routes         []Route // the first that matches serves
 }
 
@@ -93,6 +100,11 @@ type Listener struct {
 type Route struct {
 	Name            string // unique within its listener
 	Match           Match
+	Allow           []netip.Prefix // of clients; empty: all
+	Deny            []netip.Prefix // of clients; wins over Allow
+	BasicAuth       BasicAuth
+	RateLimit       RateLimit
+	PathHandling    string // resolved: defaults, then the listener's, then the route's
 	Rewrite         Rewrite
 	RequestHeaders  HeaderRules
 	ResponseHeaders HeaderRules
@@ -100,8 +112,23 @@ type Route struct {
 	Redirect        *Redirect
 	Respond         *Respond
 	Retries         Retries
+	Compress        bool     // answers, by what the client accepts
+	Upgrades        []string // protocols that a connection may change to, lower case; "*": any
 	Timeouts        Timeouts // resolved: defaults, then the pool's, then the route's
 	Limits          Limits   // resolved like Timeouts
+}
+
+// BasicAuth asks clients for a name and a password.
+type BasicAuth struct {
+	UsersFile string // as written; lines of name:bcrypt-hash. Empty: nobody is asked
+	Realm     string // what the password is for, shown by browsers; empty only without UsersFile
+}
+
+// RateLimit bounds how many requests of one key are let through.
+type RateLimit struct {
+	RequestsPerSecond float64 // on average, 0.00001 to 1000000; 0: no bound
+	Burst             int     // at once, at least 1; 0 only where there is no bound
+	Key               string  // client_ip, header:NAME or cookie:NAME
 }
 
 // Match says which requests a route is for. All that is set must hold; what is
@@ -157,13 +184,14 @@ type Retries struct {
 
 // Pool is a set of backends that serve the same thing.
 type Pool struct {
-	Name      string
-	Balance   string    // weighted_round_robin or round_robin
-	Backends  []Backend // in the order of the file; addresses are unique
-	Health    Health
-	KeepAlive KeepAlive
-	Timeouts  Timeouts // resolved: defaults, then the pool's
-	Limits    Limits   // resolved like Timeouts
+	Name              string
+	Balance           string    // weighted_round_robin or round_robin
+	Backends          []Backend // in the order of the file; addresses are unique
+	Health            Health
+	KeepAlive         KeepAlive
+	SendProxyProtocol string   // off, v1 or v2: the PROXY header that connections begin with
+	Timeouts          Timeouts // resolved: defaults, then the pool's
+	Limits            Limits   // resolved like Timeouts
 }
 
 // Backend is one address of a pool.

@@ -10,28 +10,38 @@ func defaultConfig() Config {
 		History: History{Keep: 50},
 		Log:     Log{Level: "info", Access: true, AccessFormat: "json", Sample: 1},
 		Defaults: Defaults{
+			PathHandling: "normalize",
 			Timeouts: Timeouts{
-				ClientHeader:   10 * time.Second,
-				ClientBodyIdle: 30 * time.Second,
-				ClientIdle:     75 * time.Second,
-				Connect:        3 * time.Second,
-				Response:       60 * time.Second,
-				StreamIdle:     time.Hour,
+				ClientHeader:     10 * time.Second,
+				ClientBodyIdle:   30 * time.Second,
+				ClientIdle:       75 * time.Second,
+				ClientHalfClosed: 2 * time.Second,
+				Connect:          3 * time.Second,
+				Response:         60 * time.Second,
+				StreamIdle:       time.Hour,
 			},
-			Limits: Limits{HeaderBytes: 32 << 10, Headers: 100},
+			Limits: Limits{HeaderBytes: 32 << 10, Headers: 100, MinRate: 240},
 		},
 	}
 }
 
-func defaultListener() Listener { return Listener{Protocol: "http"} }
+func defaultListener(base Defaults) Listener {
+	return Listener{Protocol: "http", ProxyProtocol: "off", PathHandling: base.PathHandling}
+}
 
 func defaultRoute(base Defaults) Route {
 	return Route{
-		Retries:  Retries{Attempts: 1},
-		Timeouts: base.Timeouts,
-		Limits:   base.Limits,
+		RateLimit:    RateLimit{Key: "client_ip"},
+		PathHandling: base.PathHandling,
+		Retries:      Retries{Attempts: 1},
+		Upgrades:     []string{anyUpgrade},
+		Timeouts:     base.Timeouts,
+		Limits:       base.Limits,
 	}
 }
+
+// defaultRealm goes with a users_file; without one there is no realm.
+const defaultRealm = "Restricted"
 
 func defaultRedirect() Redirect { return Redirect{Status: 308} }
 
@@ -49,9 +59,10 @@ func defaultPool(name string, base Defaults) Pool {
 		}},
 		// Shorter than the 60 s after which common servers close an idle
 		// connection themselves: who closes first loses no request.
-		KeepAlive: KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
-		Timeouts:  base.Timeouts,
-		Limits:    base.Limits,
+		KeepAlive:         KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
+		SendProxyProtocol: "off",
+		Timeouts:          base.Timeouts,
+		Limits:            base.Limits,
 	}
 }
 

@@ -22,6 +22,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(route("pool: api, match: {hosts: ['*.a.example'], headers: {A: b}, client_ips: [::1]}, rewrite: {path_regex: (a), path_replace: $1}")))
 	f.Add([]byte(route("redirect: {to: /x}, request_headers: {set: {A: '${HOST}'}, remove: [B]}, timeouts: {request: 1s}")))
 	f.Add([]byte(pool("backends: [{address: 'unix:/a', weight: 0}, {address: '[::1]:1'}], health: {active: {expect: '200,300-399'}}")))
+	f.Add([]byte(route("pool: api, rate_limit: {requests_per_second: 0.5, key: 'header:A'}, basic_auth: {users_file: u}, upgrades: [websocket], allow: [::1]")))
+	f.Add([]byte("defaults: {path_handling: raw}\n" + listener("address: ':1', proxy_protocol: off, path_handling: reject")))
 	f.Add([]byte("a: &a {<<: *a}\n---\nb: [*a"))
 	f.Add([]byte("listeners:\n\t- 'x"))
 	f.Fuzz(func(t *testing.T, src []byte) {
@@ -60,7 +62,7 @@ func checkProblems(t *testing.T, ps config.Problems) {
 
 func checkListener(t *testing.T, c *config.Config, l config.Listener) {
 	t.Helper()
-	if l.Name == "" || l.Address == "" || l.Protocol != "http" {
+	if l.Name == "" || l.Address == "" || l.Protocol != "http" || !slices.Contains([]string{"off", "accept", "require"}, l.ProxyProtocol) {
 		t.Errorf("listener %+v", l)
 	}
 	seen := map[string]bool{}
@@ -81,6 +83,7 @@ func checkListener(t *testing.T, c *config.Config, l config.Listener) {
 		if r.Limits.HeaderBytes != c.Defaults.Limits.HeaderBytes || r.Timeouts.ClientIdle != c.Defaults.Timeouts.ClientIdle {
 			t.Errorf("route %s has its own early limits", r.Name)
 		}
+		checkAccess(t, r)
 		for _, re := range []string{r.Match.PathRegex, r.Rewrite.PathRegex} {
 			regexp.MustCompile(re)
 		}
@@ -90,6 +93,24 @@ func checkListener(t *testing.T, c *config.Config, l config.Listener) {
 				t.Errorf("header %q", h)
 			}
 		}
+	}
+}
+
+func checkAccess(t *testing.T, r config.Route) {
+	t.Helper()
+	if l := r.RateLimit; l.RequestsPerSecond != 0 && (!(l.RequestsPerSecond > 0 && l.RequestsPerSecond <= 1e6) || l.Burst < 1) ||
+		l.RequestsPerSecond == 0 && l.Burst != 0 || l.Key == "" {
+		t.Errorf("route %s: %+v", r.Name, l)
+	}
+	if a := r.BasicAuth; (a.UsersFile == "") != (a.Realm == "") || strings.ContainsAny(a.Realm, "\"\\\r\n\x00") {
+		t.Errorf("route %s: %+v", r.Name, a)
+	}
+	if slices.Contains(r.Match.Methods, "CONNECT") || slices.Contains(r.Upgrades, "h2c") || slices.Contains(r.Upgrades, "") {
+		t.Errorf("route %s: methods %q, upgrades %q", r.Name, r.Match.Methods, r.Upgrades)
+	}
+	rewritten := r.Rewrite.StripPrefix+r.Rewrite.AddPrefix+r.Rewrite.PathRegex != ""
+	if !slices.Contains([]string{"normalize", "reject", "raw"}, r.PathHandling) || rewritten && r.PathHandling == "raw" {
+		t.Errorf("route %s: path_handling %q, %+v", r.Name, r.PathHandling, r.Rewrite)
 	}
 }
 

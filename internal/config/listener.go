@@ -18,7 +18,7 @@ func (d *decoder) listeners(v value, base Defaults, pools poolSet, taken endpoin
 	seen := names{}
 	for _, v := range in {
 		t := v.table()
-		l := defaultListener()
+		l := defaultListener(base)
 		if name, ok := t.require("name", "metrics and commands call the listener by it"); ok {
 			if _, ok = t.text("name", &l.Name); ok && name.checkName(l.Name) {
 				seen.unique(name, rename, "the listener", l.Name)
@@ -26,9 +26,13 @@ func (d *decoder) listeners(v value, base Defaults, pools poolSet, taken endpoin
 		}
 		t.listen(&l, taken)
 		t.oneOf("protocol", &l.Protocol, "http")
+		t.oneOf("proxy_protocol", &l.ProxyProtocol, "off", "accept", "require")
 		t.networks("trusted_proxies", &l.TrustedProxies)
+		t.pathHandling(&l.PathHandling)
 		if routes, ok := t.require("routes", "write routes: [] for a listener that answers 404 to everything"); ok {
-			l.Routes = d.routes(routes, l.Name, base, pools)
+			own := base
+			own.PathHandling = l.PathHandling
+			l.Routes = d.routes(routes, l.Name, own, pools)
 		}
 		t.done()
 		ls = append(ls, l)
@@ -85,13 +89,19 @@ func (d *decoder) route(v value, base Defaults, pools poolSet) Route {
 		name.checkName(r.Name)
 	}
 	t.get("match").table().match(&r.Match)
+	t.access(&r)
 	t.get("rewrite").table().rewrite(&r.Rewrite)
+	if t.pathHandling(&r.PathHandling) {
+		t.checkRaw(&r)
+	}
 	t.get("request_headers").table().headerRules(&r.RequestHeaders, true)
 	t.get("response_headers").table().headerRules(&r.ResponseHeaders, false)
 	t.action(&r, pools)
 	retries := t.get("retries").table()
 	retries.integer("attempts", &r.Retries.Attempts, 0, 10)
 	retries.done()
+	t.boolean("compress", &r.Compress)
+	t.upgrades(&r.Upgrades)
 	t.get("timeouts").table().timeouts(&r.Timeouts, oneRoute)
 	t.get("limits").table().limits(&r.Limits, oneRoute)
 	return r

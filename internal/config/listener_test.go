@@ -108,9 +108,27 @@ func TestListenerOther(t *testing.T) {
 	f("protocol: tcp", `protocol: "tcp" is not known; known here: http`)
 	f("protocol: htp", `protocol: "htp" is not known; did you mean "http"?`)
 	f("trusted_proxies: [10.0.0.0/40]", `trusted_proxies[0]: "10.0.0.0/40" is neither an address nor a network such as 10.0.0.0/8`)
-	f("timeouts: {}", `timeouts: unknown key "timeouts"; known here: name, address, protocol, trusted_proxies, routes`)
+	f("timeouts: {}", `timeouts: unknown key "timeouts"; known here: name, address, protocol, proxy_protocol, trusted_proxies, path_handling, routes`)
+	f("proxy_protocol: v2", `proxy_protocol: "v2" is not known; known here: off, accept, require`)
+	f("proxy_protocol: requires", `proxy_protocol: "requires" is not known; did you mean "require"?`)
+	f("path_handling: strict", `path_handling: "strict" is not known; known here: normalize, reject, raw`)
 	wantProblems(t, "listeners: [{name: a, address: ':1'}]", "listeners[0].",
 		"routes: missing; write routes: [] for a listener that answers 404 to everything")
+}
+
+// off is a boolean in older YAML and a word here, with quotes and without.
+func TestProxyProtocol(t *testing.T) {
+	f := func(word, want string) {
+		t.Helper()
+		c := parse(t, "listeners: [{name: w, address: ':1', proxy_protocol: "+word+", routes: []}]")
+		if got := c.Listeners[0].ProxyProtocol; got != want {
+			t.Errorf("%s became %q, want %q", word, got, want)
+		}
+	}
+	f("off", "off")
+	f("'off'", "off")
+	f("accept", "accept")
+	f("require", "require") // of nobody: without trusted_proxies all are strangers
 }
 
 func TestRouteNames(t *testing.T) {
@@ -168,11 +186,14 @@ func TestRouteAction(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	c := parse(t, route(`pool: api, match: {
-		hosts: [A.Example.com, "*.b.example.", 10.0.0.1, "[::1]", "::2"], path: /v1, methods: [GET, PURGE],
+		hosts: [A.Example.com, "*.b.example.", 10.0.0.1, "[::1]", "::2"], path: /v1, methods: [TRACE, PURGE],
 		headers: {X-B: "1", X-A: "*"}, query: {"a b": "", z: x}, client_ips: [10.0.0.0/8]}`))
 	m := c.Listeners[0].Routes[0].Match
 	if got, want := m.Hosts, []string{"a.example.com", "*.b.example", "10.0.0.1", "[::1]", "[::2]"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("hosts %q, want %q", got, want)
+	}
+	if got, want := m.Methods, []string{"TRACE", "PURGE"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("methods %q, want %q", got, want)
 	}
 	// the order of the file
 	if got, want := m.Headers, []config.Header{{Name: "X-B", Value: "1"}, {Name: "X-A", Value: "*"}}; !reflect.DeepEqual(got, want) {
@@ -205,6 +226,8 @@ func TestMatch(t *testing.T) {
 
 	f("methods: [get]", `.methods[0]: methods are case-sensitive and nobody sends "get"; write GET`)
 	f("methods: ['G ET']", `.methods[0]: "G ET" is not a method`)
+	f("methods: [GET, CONNECT]", `.methods[1]: Weir is no forward proxy: CONNECT is always refused; remove it`)
+	f("methods: [connect]", `.methods[0]: Weir is no forward proxy: CONNECT is always refused; remove it`)
 	f("headers: {'a b': x}", `.headers.a b: "a b" is not a header name`)
 	f("headers: {a: }", `.headers.a: a has no value; write "" for an empty value`)
 	f(`headers: {a: "x\ny"}`, `.headers.a: "x\ny" has the control character '\n'`)
@@ -268,17 +291,18 @@ func TestRouteTimeoutsAndLimits(t *testing.T) {
 		wantProblems(t, route("pool: api, "+keys), "routes[0].", want...)
 	}
 	const late = " is decided before the route of a request is known; set it under defaults."
-	f("timeouts: {client_header: 1s, client_idle: 1s}",
-		"timeouts.client_header: client_header"+late+"timeouts", "timeouts.client_idle: client_idle"+late+"timeouts")
+	f("timeouts: {client_header: 1s, client_idle: 1s, client_half_closed: 1s}",
+		"timeouts.client_header: client_header"+late+"timeouts", "timeouts.client_idle: client_idle"+late+"timeouts",
+		"timeouts.client_half_closed: client_half_closed"+late+"timeouts")
 	f("limits: {header_bytes: 2KiB, headers: 1, connections: 1, connections_per_ip: 1}",
 		"limits.header_bytes: header_bytes"+late+"limits", "limits.headers: headers"+late+"limits",
 		"limits.connections: connections"+late+"limits", "limits.connections_per_ip: connections_per_ip"+late+"limits")
 	f("retries: {attempts: -1}", "retries.attempts: -1 is not between 0 and 10")
 	f("retries: 3", `retries: want a mapping (key: value), not the value "3"`)
 
-	c := parse(t, route("pool: api, retries: {attempts: 0}, timeouts: {request: 1m30s}"))
+	c := parse(t, route("pool: api, retries: {attempts: 0}, timeouts: {request: 1m30s}, limits: {min_rate: 0}"))
 	r := c.Listeners[0].Routes[0]
-	if r.Retries.Attempts != 0 || r.Timeouts.Request != 90*time.Second {
+	if r.Retries.Attempts != 0 || r.Timeouts.Request != 90*time.Second || r.Limits.MinRate != 0 {
 		t.Errorf("route %+v", r)
 	}
 }

@@ -24,7 +24,12 @@ func (t *table) match(m *Match) {
 	}
 	t.matchPath(m)
 	for _, v := range t.get("methods").list() {
-		if s, ok := v.scalar("a method such as GET"); ok && v.checkMethod(s) {
+		s, ok := v.scalar("a method such as GET")
+		switch {
+		case !ok:
+		case strings.EqualFold(s, "CONNECT"):
+			v.bad("remove it", "Weir is no forward proxy: CONNECT is always refused")
+		case v.checkMethod(s):
 			m.Methods = append(m.Methods, s)
 		}
 	}
@@ -105,6 +110,22 @@ func (t *table) rewrite(r *Rewrite) {
 		to.checkGroups(r.PathReplace, re)
 	}
 	t.authority("host", &r.Host)
+}
+
+// pathHandling reads which form of a path goes to backends. False: the file
+// has a word that is none of them, and what was inherited stands.
+func (t *table) pathHandling(dst *string) bool {
+	v, ok := t.oneOf("path_handling", dst, "normalize", "reject", "raw")
+	return ok || !v.given()
+}
+
+// checkRaw reports a rewrite of a path that is to stay as the client wrote it.
+func (t *table) checkRaw(r *Route) {
+	w := r.Rewrite
+	if r.PathHandling == "raw" && (w.StripPrefix != "" || w.AddPrefix != "" || w.PathRegex != "") {
+		t.key("rewrite").bad("set path_handling: normalize on this route",
+			"rewrite works on the normal form; with path_handling raw the client's path goes to the backend as it is")
+	}
 }
 
 var groupReference = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)\})`)

@@ -67,18 +67,19 @@ pools:
 func TestDefaults(t *testing.T) {
 	timeouts := config.Timeouts{
 		ClientHeader: 10 * time.Second, ClientBodyIdle: 30 * time.Second, ClientIdle: 75 * time.Second,
-		Connect: 3 * time.Second, Response: time.Minute, StreamIdle: time.Hour,
+		ClientHalfClosed: 2 * time.Second, Connect: 3 * time.Second, Response: time.Minute, StreamIdle: time.Hour,
 	}
-	limits := config.Limits{HeaderBytes: 32768, Headers: 100}
+	limits := config.Limits{HeaderBytes: 32768, Headers: 100, MinRate: 240}
 	want := &config.Config{
 		Admin:    config.Admin{Address: "127.0.0.1:9900"},
 		History:  config.History{Keep: 50},
 		Log:      config.Log{Level: "info", Access: true, AccessFormat: "json", Sample: 1},
-		Defaults: config.Defaults{Timeouts: timeouts, Limits: limits},
+		Defaults: config.Defaults{PathHandling: "normalize", Timeouts: timeouts, Limits: limits},
 		Listeners: []config.Listener{{
-			Name: "web", Address: ":8080", Protocol: "http",
+			Name: "web", Address: ":8080", Protocol: "http", ProxyProtocol: "off", PathHandling: "normalize",
 			Routes: []config.Route{{
 				Name: "web-0", Pool: "app", Retries: config.Retries{Attempts: 1},
+				RateLimit: config.RateLimit{Key: "client_ip"}, PathHandling: "normalize", Upgrades: []string{"*"},
 				Timeouts: timeouts, Limits: limits,
 			}},
 		}},
@@ -88,8 +89,9 @@ func TestDefaults(t *testing.T) {
 			Health: config.Health{Passive: config.Passive{
 				ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 5 * time.Minute, MaxEjected: 50,
 			}},
-			KeepAlive: config.KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
-			Timeouts:  timeouts, Limits: limits,
+			KeepAlive:         config.KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
+			SendProxyProtocol: "off",
+			Timeouts:          timeouts, Limits: limits,
 		}},
 	}
 	if got := parse(t, smallest); !reflect.DeepEqual(got, want) {

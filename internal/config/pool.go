@@ -51,6 +51,7 @@ func (d *decoder) pool(v value, name string, base Defaults) Pool {
 	k.integer("idle_per_backend", &p.KeepAlive.IdlePerBackend, 0, noMost)
 	k.duration("idle_timeout", &p.KeepAlive.IdleTimeout, positive)
 	k.done()
+	t.oneOf("send_proxy_protocol", &p.SendProxyProtocol, "off", "v1", "v2")
 
 	t.get("timeouts").table().timeouts(&p.Timeouts, oneRoute)
 	t.get("limits").table().limits(&p.Limits, oneRoute)

@@ -34,10 +34,24 @@ func TestPoolKeys(t *testing.T) {
 	}
 	f("balance: roundrobin", `balance: "roundrobin" is not known; did you mean "round_robin"?`)
 	f("balance: fastest", `balance: "fastest" is not known; known here: weighted_round_robin, round_robin`)
+	f("send_proxy_protocol: v3", `send_proxy_protocol: "v3" is not known; did you mean "v1"?`)
+	f("send_proxy_protocol: true", `send_proxy_protocol: "true" is not known; known here: off, v1, v2`)
 	f("keepalive: {idle_per_backend: -1}", `keepalive.idle_per_backend: -1 is less than 0`)
 	f("keepalive: {idle_timeout: 0s}", `keepalive.idle_timeout: it must be longer than 0s`)
 	f("limits: {headers: 3}", `limits.headers: headers is decided before the route of a request is known; set it under defaults.limits`)
-	f("slow_start: 3s", `slow_start: unknown key "slow_start"; known here: balance, backends, health, keepalive, timeouts, limits`)
+	f("slow_start: 3s", `slow_start: unknown key "slow_start"; known here: balance, backends, health, keepalive, send_proxy_protocol, timeouts, limits`)
+}
+
+func TestSendProxyProtocol(t *testing.T) {
+	f := func(word string) {
+		t.Helper()
+		if got := parse(t, pool("backends: [], send_proxy_protocol: "+word)).Pools[0].SendProxyProtocol; got != word {
+			t.Errorf("%s became %q", word, got)
+		}
+	}
+	f("off")
+	f("v1")
+	f("v2")
 }
 
 func TestBackends(t *testing.T) {

@@ -15,6 +15,7 @@ func (d *decoder) config(root value) *Config {
 	d.log(t.get("log").table(), &c.Log)
 
 	def := t.get("defaults").table()
+	def.pathHandling(&c.Defaults.PathHandling)
 	def.get("timeouts").table().timeouts(&c.Defaults.Timeouts, everywhere)
 	def.get("limits").table().limits(&c.Defaults.Limits, everywhere)
 	def.done()
@@ -92,6 +93,9 @@ func (t *table) timeouts(to *Timeouts, s scope) {
 	if !t.early(s, "timeouts", "client_idle") {
 		t.duration("client_idle", &to.ClientIdle, orNone)
 	}
+	if !t.early(s, "timeouts", "client_half_closed") {
+		t.duration("client_half_closed", &to.ClientHalfClosed, orNone)
+	}
 	t.duration("connect", &to.Connect, orNone)
 	t.duration("response", &to.Response, orNone)
 	t.duration("stream_idle", &to.StreamIdle, orNone)
@@ -101,6 +105,7 @@ func (t *table) timeouts(to *Timeouts, s scope) {
 func (t *table) limits(l *Limits, s scope) {
 	// A header is held in memory whole, so it has bounds that cannot be switched off.
 	const leastHeader, mostHeader, mostHeaders = 1 << 10, 16 << 20, 10000
+	const mostRate = 1 << 30 // no client is that fast, and rate times seconds still fits
 	defer t.done()
 	if !t.early(s, "limits", "header_bytes") {
 		n := int64(l.HeaderBytes)
@@ -111,6 +116,7 @@ func (t *table) limits(l *Limits, s scope) {
 		t.integer("headers", &l.Headers, 1, mostHeaders)
 	}
 	t.size("body_bytes", &l.BodyBytes, 0, math.MaxInt64)
+	t.size("min_rate", &l.MinRate, 0, mostRate)
 	if !t.early(s, "limits", "connections") {
 		t.integer("connections", &l.Connections, 0, noMost)
 	}

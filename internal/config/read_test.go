@@ -105,4 +105,18 @@ func TestSizes(t *testing.T) {
 	f("header_bytes: 1GiB", `header_bytes: 1GiB is not between 1024 and 16777216 bytes`)
 	f("headers: 0", `headers: 0 is not between 1 and 10000`)
 	f("connections: -1", `connections: -1 is less than 0`)
+	f("min_rate: 2GiB", `min_rate: 2GiB is not between 0 and 1073741824 bytes`)
+	f("min_rate: none", `min_rate: "none" is not a size`+how)
+}
+
+// Zero is a wait of its own for a client that is half gone, not the lack of a bound.
+func TestEarlyDefaults(t *testing.T) {
+	d := parse(t, global("defaults: {path_handling: reject, timeouts: {client_half_closed: 0s}, limits: {min_rate: 1KiB}}")).Defaults
+	if d.PathHandling != "reject" || d.Timeouts.ClientHalfClosed != 0 || d.Limits.MinRate != 1024 {
+		t.Errorf("defaults %+v", d)
+	}
+	wantProblems(t, global("defaults: {timeouts: {client_half_closed: 2}}"), "timeouts.",
+		`client_half_closed: "2" has no unit; write 2s, or 2ms`)
+	wantProblems(t, global("defaults: {path_handling: normalise}"), "defaults.",
+		`path_handling: "normalise" is not known; did you mean "normalize"?`)
 }

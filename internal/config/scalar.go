@@ -87,16 +87,18 @@ func (t *table) text(key string, dst *string) (v value, ok bool) {
 	return v, ok
 }
 
-func (t *table) oneOf(key string, dst *string, words ...string) {
-	v := t.get(key)
+func (t *table) oneOf(key string, dst *string, words ...string) (v value, ok bool) {
+	v = t.get(key)
 	s, ok := v.scalar("a word")
 	switch {
 	case !ok:
 	case slices.Contains(words, s):
 		*dst = s
+		return v, true
 	default:
 		v.bad(didYouMean(s, words), "%q is not known", s)
 	}
+	return v, false
 }
 
 // boolean knows two words: yes, no, on and off were booleans in some versions of

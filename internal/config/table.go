@@ -197,6 +197,15 @@ func (t *table) get(key string) value {
 	return v
 }
 
+// key is get for a problem with the key being there, rather than with its value.
+func (t *table) key(name string) value {
+	v := t.get(name)
+	if p, ok := t.pairs[name]; ok {
+		v.at = p.keyAt
+	}
+	return v
+}
+
 // require is get for a key that must be there; why says what for.
 func (t *table) require(key, why string) (v value, ok bool) {
 	v = t.get(key)

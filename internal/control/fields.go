@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -147,6 +148,8 @@ func render(v reflect.Value) string {
 		return list(items)
 	case reflect.Struct:
 		return renderStruct(v)
+	case reflect.Float64:
+		return strconv.FormatFloat(v.Float(), 'f', -1, 64) // as it is written: no 1e+06
 	case reflect.String:
 		if v.String() == "" || strings.ContainsAny(v.String(), " \n,") {
 			return fmt.Sprintf("%q", v.String())

@@ -140,7 +140,9 @@ func (p *planner) listeners(old, new *config.Config) {
 func (p *planner) listener(old, new config.Listener, fromPool map[string]map[string]bool) {
 	routes, before := new.Routes, old.Routes
 	old.Routes, new.Routes = nil, nil
-	details := text(diffFields("", old, new), nil)
+	fields := diffFields("", old, new)
+	fromListener := textSet(fields) // nor is what it inherits from its listener
+	details := text(fields, func(s string) bool { return p.inherited[s] })
 	name := func(r config.Route) string { return r.Name }
 	if reordered(before, routes, name) {
 		details = append(details, "routes reordered")
@@ -155,7 +157,7 @@ func (p *planner) listener(old, new config.Listener, fromPool map[string]map[str
 			continue
 		}
 		known := func(s string) bool {
-			return p.inherited[s] || before[i].Pool == r.Pool && fromPool[r.Pool][s]
+			return p.inherited[s] || fromListener[s] || before[i].Pool == r.Pool && fromPool[r.Pool][s]
 		}
 		if d := text(diffFields("", before[i], r), known); len(d) > 0 {
 			p.add("changed", "route", new.Name+"/"+r.Name, strings.Join(d, ", "))

@@ -70,16 +70,24 @@ func TestPlan(t *testing.T) {
 	f("name: web", "name: www", "listener www added: 127.0.0.1:8080, 2 routes", "listener web removed: 127.0.0.1:8080")
 	f("path: /v1/", "path: /v2/", "listener web: route api match.path /v1/ -> /v2/")
 	f("pool: web}", "redirect: {to: https://x.example/}}", "listener web: route rest pool web -> \"\", redirect none -> {to https://x.example/, status 308}")
+	f("pool: web}", "pool: web, rate_limit: {requests_per_second: 1000000}}",
+		"listener web: route rest rate_limit.requests_per_second 0 -> 1000000, rate_limit.burst 0 -> 1000000")
+	f("pool: web}", "pool: web, basic_auth: {users_file: users}, deny: [10.0.0.0/8], upgrades: []}",
+		`listener web: route rest deny [] -> [10.0.0.0/8], basic_auth.users_file "" -> users, basic_auth.realm "" -> Restricted, upgrades [*] -> []`)
+	f("pool: web}", "pool: web, path_handling: raw}", "listener web: route rest path_handling normalize -> raw")
 	f("      - {name: rest, pool: web}", "      - {name: more, match: {path: /m}, respond: {status: 204}}\n      - {name: rest, pool: web}",
 		"listener web: route more added: respond 204")
 	f("- {name: api, match: {path: /v1/}, pool: api}\n      - {name: rest, pool: web}",
 		"- {name: rest, pool: web}\n      - {name: api, match: {path: /v1/}, pool: api}", "listener web: routes reordered")
 
 	// settings; what is inherited is named where it is set
+	f("listeners:", "defaults: {path_handling: raw}\nlisteners:", "defaults.path_handling normalize -> raw")
+	f("    routes:", "    path_handling: raw\n    routes:", "listener web: path_handling normalize -> raw")
 	f("listeners:", "log: {level: debug}\nlisteners:", "log.level info -> debug")
 	f("listeners:", "admin: {address: 127.0.0.1:9901}\nlisteners:", "admin.address 127.0.0.1:9900 -> 127.0.0.1:9901 (takes effect after a restart)")
 	f("listeners:", "history: {dir: /tmp/h, keep: 9}\nlisteners:", `history.dir "" -> /tmp/h (takes effect after a restart)`, "history.keep 50 -> 9")
 	f("listeners:", "defaults: {timeouts: {connect: 1s}}\nlisteners:", "defaults.timeouts.connect 3s -> 1s")
+	f("listeners:", "defaults: {limits: {min_rate: 1KiB}}\nlisteners:", "defaults.limits.min_rate 240 -> 1024")
 	f("  web:\n", "  web:\n    timeouts: {connect: 1s}\n", "pool web: timeouts.connect 3s -> 1s")
 	f("pool: web}", "pool: web, timeouts: {connect: 1s}}", "listener web: route rest timeouts.connect 3s -> 1s")
 }
