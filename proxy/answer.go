@@ -14,24 +14,27 @@ import (
 
 // sentences explain a reason to whoever sent the request.
 var sentences = map[metrics.Reason]string{
-	metrics.NoRoute:         "nothing here serves this host and path",
-	metrics.NoHealthy:       "no backend of this service is healthy",
-	metrics.PoolEmpty:       "this service has no backends",
-	metrics.AllFull:         "every backend of this service is busy",
-	metrics.ConnectRefused:  "the backend refused the connection",
-	metrics.ConnectTimeout:  "the backend did not accept the connection in time",
-	metrics.UpstreamReset:   "the backend closed the connection before it answered",
-	metrics.UpstreamTimeout: "the backend did not answer in time",
-	metrics.BadResponse:     "the backend sent something that is not an HTTP answer",
-	metrics.RequestTimeout:  "the request took longer than it may",
-	metrics.HeaderTooLarge:  "the header of the request is too large",
-	metrics.URITooLong:      "the request line is too long",
-	metrics.BodyTooLarge:    "the body of the request is too large",
-	metrics.BadRequest:      "this is not a well-formed HTTP/1.1 request",
-	metrics.ClientTimeout:   "the request did not arrive in time",
-	metrics.RateLimited:     "too many connections from this address",
-	metrics.Denied:          "this client may not come in",
-	metrics.ShuttingDown:    "the proxy is shutting down",
+	metrics.NoRoute:           "nothing here serves this host and path",
+	metrics.NoHealthy:         "no backend of this service is healthy",
+	metrics.PoolEmpty:         "this service has no backends",
+	metrics.AllFull:           "every backend of this service is busy",
+	metrics.ConnectRefused:    "the backend refused the connection",
+	metrics.ConnectTimeout:    "the backend did not accept the connection in time",
+	metrics.UpstreamReset:     "the backend closed the connection before it answered",
+	metrics.UpstreamTimeout:   "the backend did not answer in time",
+	metrics.BadResponse:       "the backend sent something that is not an HTTP answer",
+	metrics.RequestTimeout:    "the request took longer than it may",
+	metrics.HeaderTooLarge:    "the header of the request is too large",
+	metrics.URITooLong:        "the request line is too long",
+	metrics.BodyTooLarge:      "the body of the request is too large",
+	metrics.BadRequest:        "this is not a well-formed HTTP/1.1 request",
+	metrics.ClientTimeout:     "the request did not arrive in time",
+	metrics.RateLimited:       "too many connections from this address",
+	metrics.Denied:            "this client may not come in",
+	metrics.Unauthorized:      "this needs a name and a password",
+	metrics.MethodNotAllowed:  "this method is not served here",
+	metrics.ExpectationFailed: "this expectation is not known here",
+	metrics.ShuttingDown:      "the proxy is shutting down",
 }
 
 // refuse answers with a reason instead of an answer from a backend.
@@ -65,7 +68,7 @@ func (ex *exchange) refuse(reason metrics.Reason) {
 func closesAfter(r metrics.Reason) bool {
 	switch r {
 	case metrics.BadRequest, metrics.HeaderTooLarge, metrics.URITooLong, metrics.ClientTimeout,
-		metrics.BodyTooLarge, metrics.RateLimited:
+		metrics.BodyTooLarge, metrics.ExpectationFailed:
 		return true
 	}
 	return false
@@ -95,7 +98,7 @@ func (ex *exchange) say(status int, contentType string, extra, body []byte) {
 		ex.bytesOut += int64(len(body))
 	}
 	ex.out = out
-	if ex.sent || ex.cc.send(out, clientWriteIdle, time.Time{}) != nil {
+	if ex.sent || ex.cc.send(out, clientWriteIdle, time.Time{}, &ex.pace) != nil {
 		ex.clientLeft()
 	}
 }

@@ -1,13 +1,10 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"weir/internal/loop"
 	"weir/internal/metrics"
@@ -18,110 +15,79 @@ import (
 // enough that memory follows the work and not the connections.
 const quietBeforeParking = time.Second
 
-// phase is what a client's connection is in the middle of. It decides which
-// deadline a read has.
-type phase uint8
-
-const (
-	atRest   phase = iota // between messages: nothing of the next request was read
-	inHead                // some bytes of a head were read, not all
-	inBody                // the head is complete
-	upgraded              // no longer HTTP; the tunnel reads it
-)
-
-// clientConn is what fasthttp sees of a client's connection. It reads under
-// the deadlines of the running configuration, and swallows what fasthttp
-// writes: answers are written by reply.go to the embedded connection.
+// clientConn is a client's connection while a coroutine serves it. To fasthttp
+// it is a net.Conn that gives one whole head at each Read, already looked at,
+// and swallows what is written: bodies are read by requestbody.go and answers
+// written by reply.go, both on the connection below.
 type clientConn struct {
 	*loop.Conn
 	w  *worker
 	ln *listener
 	lc *listenerConfig // by which peer was judged
 
-	bufSize   int // of fasthttp's reader: a read this large finds it empty
-	phase     phase
-	parked    bool
-	armed     bool      // a read deadline was set
-	stopped   bool      // nothing more is read: the connection ends with this request
-	site      *site     // of the request whose body streams
-	lineSeen  bool      // of the head being read, the first line is complete
+	in        input
+	head      []byte // the head's buffer while the input has another one: see widen
+	turn      turn   // what Read could not give fasthttp: see run
+	given     bool   // the head at the front was given to fasthttp, and nobody took it yet
+	armed     bool   // a read deadline was set
+	stopped   bool   // nothing more of a body is read: the connection ends with this request
+	over      bool   // the connection ends: nothing after this is a request
+	tunnel    *tunnel
 	headStart time.Time // when the first byte of this head came
-	readErr   error     // what ended the last read that failed
 
 	peer      peer   // who is at the other end; filled by worker.takeConn
 	forwarded []byte // the forwarded header lines that do not change on this connection
 }
 
-// Read gives fasthttp bytes of the client. At rest it parks the connection
-// after a quiet second: fasthttp sees io.EOF, returns, and the next byte starts
-// it again on another coroutine.
-func (c *clientConn) Read(p []byte) (int, error) {
-	n, err := c.read(p)
-	if err != nil && c.readErr == nil {
-		c.readErr = err
-	}
-	return n, err
-}
-
-func (c *clientConn) read(p []byte) (int, error) {
-	switch c.phase {
-	case atRest:
-		return c.readAtRest(p)
-	case inHead:
-		// Only a head that did not come in one piece gets here: the deadline
-		// is armed for the second read, and costs the usual request nothing.
-		c.armed = true
-		c.Conn.SetReadDeadline(after(c.headStart, c.ln.config().timeouts.ClientHeader))
-		n, err := c.Conn.Read(p)
-		c.noteLine(p[:n])
-		return n, err
-	case inBody:
-		if c.stopped {
-			return 0, os.ErrDeadlineExceeded
+// run serves the connection until it parks, ends or becomes a tunnel. fasthttp
+// comes in when a head is whole, and leaves when the next one is not there soon:
+// a slow head holds a small buffer and nothing of fasthttp's.
+func (c *clientConn) run() {
+	for {
+		switch c.next(true) {
+		case turnServe:
+		case turnParked:
+			c.in.release(c.w)
+			return
+		default:
+			return
 		}
-		c.armed = true
-		c.Conn.SetReadDeadline(after(c.w.loop.Now(), c.bodyIdle()))
-		return c.Conn.Read(p)
-	default: // upgraded: fasthttp may hand over what it has buffered, no more
+		c.turn = turnServe
+		_ = c.w.engineFor(c.in.headLen).ServeConn(c) // its errors went through malformed
+		switch {
+		case c.tunnel != nil:
+			c.tunnel.run()
+			return
+		case c.over, c.given, c.turn == turnEnd:
+			return
+		case c.turn == turnParked:
+			c.in.release(c.w)
+			return
+		}
+	}
+}
+
+// Read gives fasthttp the next head. Where there is none soon, or it is larger
+// than fasthttp's buffer, fasthttp sees an end, and run goes on.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if c.over || c.tunnel != nil {
 		return 0, io.EOF
 	}
-}
-
-func (c *clientConn) readAtRest(p []byte) (n int, err error) {
-	if len(p) < c.bufSize {
-		// The rest of a pipelined head: its beginning is in fasthttp's buffer.
-		c.beginHead()
-		c.lineSeen = true // perhaps: it is out of sight, and 431 is never wrong
-		return c.read(p)
-	}
-	if c.armed { // by an earlier request
-		c.armed = false
-		c.Conn.SetReadDeadline(time.Time{})
-	}
-	n, err = c.Conn.ReadIdle(p, quietBeforeParking, c.ln.config().timeouts.ClientIdle)
-	switch {
-	case err == loop.ErrParked:
-		c.parked = true
+	if c.turn = c.next(false); c.turn != turnServe || c.in.headLen > len(p) {
 		return 0, io.EOF
-	case err != nil:
-		return n, io.EOF // idle too long, gone, or draining: nothing to answer
 	}
-	c.beginHead()
-	c.noteLine(p[:n])
-	return n, nil
+	c.given = true
+	return copy(p, c.in.buffered()[:c.in.headLen]), nil
 }
 
-func (c *clientConn) beginHead() {
-	c.phase = inHead
-	c.lineSeen = false
-	c.readErr = nil
-	c.headStart = c.w.loop.Now()
-}
-
-func (c *clientConn) noteLine(p []byte) {
-	if !c.lineSeen {
-		c.lineSeen = bytes.IndexByte(p, '\n') >= 0
-	}
+// takeHead hands the head at the front of the input to an exchange, whose lines are
+// views of it: the buffer must not change before the exchange is over.
+func (c *clientConn) takeHead() []byte {
+	head := c.in.buffered()[:c.in.headLen]
+	c.given = false
+	c.in.r += c.in.headLen
+	c.in.rest()
+	return head
 }
 
 // meet judges the peer by another configuration: trust that was withdrawn ends
@@ -131,9 +97,29 @@ func (c *clientConn) meet(lc *listenerConfig) {
 	c.peer.trusted = lc.trusts(c.peer.addr)
 }
 
-// rest is the state between two requests.
+// rest is the state between two requests. What is left in the input is the
+// beginning of the next one.
 func (c *clientConn) rest() {
-	c.phase, c.site = atRest, nil
+	c.narrow()
+	c.headStart = c.w.loop.Now()
+}
+
+// readBody reads bytes of a body straight from the connection: what came with
+// the head has been taken before. It waits for idle at most, and for no client
+// that is slower than it may be.
+func (c *clientConn) readBody(p []byte, idle time.Duration, pc *pace) (int, error) {
+	if c.stopped {
+		return 0, os.ErrDeadlineExceeded
+	}
+	c.armed = true
+	began := c.w.loop.Now()
+	c.Conn.SetReadDeadline(sooner(after(began, idle), pc.limit(began)))
+	n, err := c.Conn.Read(p)
+	pc.note(n, c.w.loop.Now().Sub(began))
+	if n > 0 {
+		return n, nil
+	}
+	return 0, unexpected(err)
 }
 
 // stopReading ends the read that waits for more of a body, and those to come.
@@ -142,26 +128,8 @@ func (c *clientConn) stopReading() {
 	c.Conn.SetReadDeadline(c.w.loop.Now())
 }
 
-// bodyIdle is how long the body may be silent: what the route says, once there
-// is one. Small bodies are read before.
-func (c *clientConn) bodyIdle() time.Duration {
-	if c.site != nil {
-		return c.site.timeouts.ClientBodyIdle
-	}
-	return c.ln.config().timeouts.ClientBodyIdle
-}
-
-// SetReadDeadline is called by fasthttp once a request, and only when its head
-// is complete and a body follows (worker.headReceived asks for it). It marks the
-// border between the two; the deadlines themselves are ours. The head of a
-// pipelined request may have been complete without a read of its own: then the
-// phase is atRest, and a body that comes late would look like a quiet connection.
-func (c *clientConn) SetReadDeadline(time.Time) error {
-	if c.phase != upgraded {
-		c.phase = inBody
-	}
-	return nil
-}
+// SetReadDeadline does nothing: the deadlines are Weir's.
+func (c *clientConn) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline does nothing: fasthttp writes nothing.
 func (c *clientConn) SetWriteDeadline(time.Time) error { return nil }
@@ -173,26 +141,25 @@ func (c *clientConn) SetDeadline(time.Time) error { return nil }
 // by then.
 func (c *clientConn) Write(p []byte) (int, error) { return len(p), nil }
 
-// Close closes the connection, unless it is parked or has become a tunnel.
-func (c *clientConn) Close() error {
-	if c.parked || c.phase == upgraded {
-		return nil
-	}
-	return c.Conn.Close()
-}
+// Close does nothing: the loop closes the connection when run returns, unless
+// it is parked.
+func (c *clientConn) Close() error { return nil }
 
 // send writes an answer's bytes to the client. A client that takes nothing for
-// idle is cut off, and any client at the end of the request's time.
-func (c *clientConn) send(b []byte, idle time.Duration, end time.Time) error {
-	return writeAll(c.Conn, b, idle, end)
+// idle is cut off, one that takes too little, and any at the end of the
+// request's time.
+func (c *clientConn) send(b []byte, idle time.Duration, end time.Time, pc *pace) error {
+	return writeAll(c.Conn, b, idle, end, pc)
 }
 
 // writeAll writes b to a peer that has to take some of it every idle, and all of
-// it before end, if there is one.
-func writeAll(c *loop.Conn, b []byte, idle time.Duration, end time.Time) error {
+// it before end, if there is one. A nil pc has no opinion.
+func writeAll(c *loop.Conn, b []byte, idle time.Duration, end time.Time, pc *pace) error {
 	for {
-		c.SetWriteDeadline(sooner(after(c.Loop().Now(), idle), end))
+		began := c.Loop().Now()
+		c.SetWriteDeadline(sooner(sooner(after(began, idle), end), pc.limit(began)))
 		n, err := c.Write(b)
+		pc.note(n, c.Loop().Now().Sub(began))
 		if n == 0 || n == len(b) || !isTimeout(err) {
 			return err
 		}
@@ -200,32 +167,25 @@ func writeAll(c *loop.Conn, b []byte, idle time.Duration, end time.Time) error {
 	}
 }
 
+// refuse answers what never became a whole request.
+func (c *clientConn) refuse(reason metrics.Reason) {
+	ex := c.w.open(c)
+	ex.closing = true
+	ex.glimpse()
+	ex.refuse(reason)
+	ex.finish()
+}
+
 // turnAway tells the client of a connection too many why, and closes it.
 func (c *clientConn) turnAway() {
 	reason := metrics.AllFull
-	if c.Tag == overPerIP {
+	if c.Tag&overPerIP != 0 {
 		reason = metrics.RateLimited
 	}
 	ex := c.w.open(c)
 	ex.closing = true
 	ex.refuse(reason)
 	ex.finish()
-}
-
-// reasonOf names what went wrong before there was a request.
-func (c *clientConn) reasonOf(err error) metrics.Reason {
-	var small *fasthttp.ErrSmallBuffer
-	switch {
-	case errors.As(err, &small) && c.lineSeen:
-		return metrics.HeaderTooLarge
-	case errors.As(err, &small):
-		return metrics.URITooLong
-	case isTimeout(c.readErr):
-		return metrics.ClientTimeout
-	case c.readErr != nil:
-		return metrics.ClientClosed
-	}
-	return metrics.BadRequest
 }
 
 // after is now + d, or never for a d of zero.
@@ -245,3 +205,5 @@ func sooner(a, b time.Time) time.Time {
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+func isParked(err error) bool { return err == loop.ErrParked }

@@ -29,7 +29,8 @@ type exchange struct {
 	deadline time.Time // of the whole request; zero: none
 	site     *site     // nil until routed, and where nothing matched
 
-	method   []byte
+	line     requestLine
+	method   []byte // of line
 	isHead   bool
 	http10   bool
 	head     head
@@ -39,18 +40,21 @@ type exchange struct {
 	id       []byte // X-Request-Id
 	idBuf    [idLen]byte
 	madeID   bool // id is Weir's
-	upgrade  bool // the client asks for another protocol
+	upgrade  bool // the client asks for another protocol, and may
+	expects  bool // the client waits for 100 Continue before it sends its body
 	body     requestBody
 	matching route.Request
 
 	begun bool // counted as begun by the route's metrics
 
-	headLen int   // of the request's head in out
-	sent    bool  // bytes of the answer went to the client
-	pump    *pump // sends a streaming body; nil without one
-	chunks  chunkReader
-	out     []byte // the head on its way to a backend, then the answer's to the client
-	extra   []byte
+	headLen   int         // of the request's head in out
+	sent      bool        // bytes of the answer went to the client
+	pump      *pump       // sends a streaming body; nil without one
+	chunks    chunkReader // of the answer
+	reqChunks chunkReader // of the request
+	pace      pace        // at which the client takes the answer
+	out       []byte      // the head on its way to a backend, then the answer's to the client
+	extra     []byte
 
 	tried    pool.Tried
 	attempts []attempt
@@ -78,17 +82,16 @@ type attempt struct {
 func (w *worker) serve(ctx *fasthttp.RequestCtx) {
 	ex := w.begin(ctx)
 	switch {
-	case !ex.read():
+	case !ex.readHead():
 	case !ex.route():
-		ex.refuse(metrics.NoRoute)
-	case ex.site.maxBody > 0 && ex.body.length > ex.site.maxBody:
-		ex.refuse(metrics.BodyTooLarge)
+	case !ex.admit():
 	case ex.site.redirect != nil:
 		ex.count()
 		ex.serveRedirect(ex.site.redirect)
 	case ex.site.respond != nil:
 		ex.count()
 		ex.serveRespond(ex.site.respond)
+	case !ex.loadBody():
 	default:
 		ex.count()
 		ex.outbound()
@@ -99,9 +102,7 @@ func (w *worker) serve(ctx *fasthttp.RequestCtx) {
 
 // begin takes an exchange from the worker's free list.
 func (w *worker) begin(ctx *fasthttp.RequestCtx) *exchange {
-	cc := ctx.Conn().(*clientConn) // nothing else is ever served
-	cc.phase = inBody
-	ex := w.open(cc)
+	ex := w.open(ctx.Conn().(*clientConn)) // nothing else is ever served
 	ex.ctx = ctx
 	return ex
 }
@@ -128,61 +129,59 @@ func (w *worker) open(cc *clientConn) *exchange {
 	return ex
 }
 
-// read checks the request. Where it reports false it has been refused.
-func (ex *exchange) read() bool {
-	if !ex.readHead() {
-		return false
-	}
-	if !ex.openBody() {
+// readHead checks the head and takes from it what Weir acts on. Where it
+// reports false the request has been refused.
+func (ex *exchange) readHead() bool {
+	b := ex.cc.takeHead()
+	end := bytes.IndexByte(b, '\n') + 1
+	if !ex.line.parse(b[:end]) {
 		ex.refuse(metrics.BadRequest)
 		return false
 	}
-	ex.upgrade = ex.head.wantsUpgrade && len(ex.head.upgrade) > 0 && !ex.http10 &&
-		ex.body.kind == noBody && ex.head.upgrades == 1 && !namesH2C(ex.head.upgrade)
-	ex.nameRequest()
-	return true
-}
-
-// namesH2C reports whether an Upgrade value offers HTTP/2 in clear: a tunnel
-// would carry it past routes and header rules.
-func namesH2C(value []byte) bool { return bytes.Contains(bytes.ToLower(value), []byte("h2c")) }
-
-// readHead checks the head and takes from it what Weir acts on.
-func (ex *exchange) readHead() bool {
-	h := &ex.ctx.Request.Header
-	ex.method = h.Method()
-	ex.isHead = h.IsHead()
-	ex.http10 = !h.IsHTTP11()
-	if err := ex.head.parse(h.RawHeaders(), ex.lc.limits.Headers); err != nil {
+	ex.method, ex.http10 = ex.line.method, ex.line.http10
+	ex.isHead = string(ex.method) == http.MethodHead
+	if err := ex.head.parse(b[end:], ex.lc.limits.Headers); err != nil {
 		ex.refuse(reasonOfHead(err))
 		return false
 	}
 	ex.closing = ex.closing || ex.head.wantsClose || (ex.http10 && !ex.head.keepAlive)
 	ex.client = ex.lc.clientOf(&ex.head, ex.cc.peer)
-	if !ex.readTarget(h) {
+	if !ex.readTarget() || !ex.openBody() {
 		ex.refuse(metrics.BadRequest)
 		return false
 	}
-	return true
+	ex.nameRequest()
+	return ex.readExpect()
+}
+
+// glimpse takes from the beginning of a head what the log can tell of it.
+func (ex *exchange) glimpse() {
+	b := ex.cc.in.buffered()
+	if end := bytes.IndexByte(b, '\n'); end >= 0 && ex.line.parse(b[:end+1]) {
+		ex.method, ex.http10 = ex.line.method, ex.line.http10
+		ex.isHead = string(ex.method) == http.MethodHead
+		ex.target.path = ex.line.target
+	}
 }
 
 func reasonOfHead(err error) metrics.Reason {
-	if err == errTooMany {
+	if err == errTooMany || err == errLongName {
 		return metrics.HeaderTooLarge
 	}
 	return metrics.BadRequest
 }
 
-// readTarget finds path, query and authority.
-func (ex *exchange) readTarget(h *fasthttp.RequestHeader) bool {
-	if p := h.Protocol(); !equalFold(p, "http/1.1") && !equalFold(p, "http/1.0") {
+// readTarget finds path, query and authority. CONNECT has no target here: a
+// gateway is no tunnel to wherever a client wants.
+func (ex *exchange) readTarget() bool {
+	if string(ex.method) == http.MethodConnect || ex.head.alias || ex.http10 && ex.head.chunked {
 		return false
 	}
-	if string(ex.method) == http.MethodConnect || !ex.target.parse(h.RequestURI(), string(ex.method) == http.MethodOptions) {
+	if !ex.target.parse(ex.line.target, string(ex.method) == http.MethodOptions) {
 		return false
 	}
 	ex.host = ex.head.host
-	if ex.head.hosts > 1 || (ex.head.hosts == 0 && !ex.http10) || !validHost(ex.host) {
+	if ex.head.hosts > 1 || (ex.head.hosts == 0 && !ex.http10) || (ex.head.hosts == 1 && !validHost(ex.host)) {
 		return false
 	}
 	if ex.target.authority != nil { // it wins over Host: RFC 9112, section 3.2.2
@@ -192,7 +191,21 @@ func (ex *exchange) readTarget(h *fasthttp.RequestHeader) bool {
 	return true
 }
 
-// route finds the site.
+// readExpect reads Expect (RFC 9110, section 10.1.1). HTTP/1.0 knows none.
+func (ex *exchange) readExpect() bool {
+	switch {
+	case ex.head.expect == nil || ex.http10:
+	case !equalFold(ex.head.expect, "100-continue"):
+		ex.refuse(metrics.ExpectationFailed)
+		return false
+	default:
+		// A client that sends its body at once is not waiting for anything.
+		ex.expects = ex.body.kind != noBody && len(ex.cc.in.buffered()) == 0
+	}
+	return true
+}
+
+// route finds the site. Where it reports false the request has been refused.
 func (ex *exchange) route() bool {
 	query := ex.target.query
 	if len(query) > 0 {
@@ -205,9 +218,15 @@ func (ex *exchange) route() bool {
 	var ok bool
 	if ex.site, ok = ex.lc.routes.Lookup(&ex.matching); !ok {
 		ex.site = nil
+		ex.refuse(metrics.NoRoute)
+		return false
+	}
+	if !ex.oneReading() {
+		ex.refuse(metrics.BadRequest)
 		return false
 	}
 	ex.deadline = after(ex.start, ex.site.timeouts.Request)
+	ex.pace.least = ex.site.minRate
 	return true
 }
 
@@ -232,7 +251,8 @@ func (ex *exchange) finish() {
 	}
 	ex.observe()
 	switch {
-	case cc.phase == upgraded:
+	case cc.tunnel != nil:
+		ex.endConnection()
 	case ex.broken:
 		_ = cc.Conn.Abort() // closed already: as good
 		ex.endConnection()
@@ -245,8 +265,9 @@ func (ex *exchange) finish() {
 	ex.abandon()
 }
 
-// endConnection makes fasthttp close the connection after this request.
+// endConnection makes fasthttp leave the connection after this request.
 func (ex *exchange) endConnection() {
+	ex.cc.over = true
 	if ex.ctx != nil {
 		ex.ctx.SetConnectionClose()
 	}
@@ -271,8 +292,8 @@ func (ex *exchange) release() {
 		head:   ex.head.empty(),
 		answer: responseHead{head: ex.answer.head.empty()},
 		target: target{scratch: ex.target.scratch[:0]},
-		chunks: chunkReader{trailers: ex.chunks.trailers[:0]},
-		body:   requestBody{small: ex.body.small[:0]},
+		chunks: chunkReader{trailers: ex.chunks.trailers[:0]}, reqChunks: chunkReader{trailers: ex.reqChunks.trailers[:0]},
+		body: requestBody{small: ex.body.small[:0]},
 	}
 }
 

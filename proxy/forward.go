@@ -181,7 +181,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	if !up.reused {
 		at.connect = up.connect
 	}
-	ex.cc.SetHangupTarget(up.c) // the client's hanging up ends the wait
+	ex.cc.SetHangupTarget(up.c, ex.lc.timeouts.ClientHalfClosed) // the client's hanging up ends the wait
 	if f := ex.roundTrip(up); f.err != nil {
 		f.reused = up.reused
 		ex.drop(up)
@@ -220,7 +220,7 @@ func (ex *exchange) wants(fresh bool) care {
 
 // drop closes a backend's connection in the middle of an exchange.
 func (ex *exchange) drop(up *upConn) {
-	ex.cc.SetHangupTarget(nil)
+	ex.cc.SetHangupTarget(nil, 0)
 	up.close()
 }
 
@@ -263,6 +263,11 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 		return failure{at: sending, err: err, unsent: n == 0}
 	}
 	if ex.body.streams() {
+		if ex.expects {
+			if wanted, f := ex.awaitContinue(up); !wanted {
+				return f
+			}
+		}
 		ex.pump = ex.startPump(up)
 	}
 	at, err := ex.readAnswer(up)
@@ -271,6 +276,54 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 		return failure{at: at, err: err, body: ex.pump.fault()}
 	}
 	return failure{at: at, err: err}
+}
+
+// expectWait is how long a backend may think about an expectation. Then the
+// client is asked for its body anyway: not every backend knows of it.
+const expectWait = 500 * time.Millisecond
+
+// awaitContinue waits for what a backend says to "Expect: 100-continue". It
+// reports true when the body is wanted and the client has been told so. When it
+// is not, the answer, or the failure, is here (RFC 9110, section 10.1.1).
+func (ex *exchange) awaitContinue(up *upConn) (wanted bool, f failure) {
+	h := &ex.answer
+	deadline := sooner(after(ex.w.loop.Now(), expectWait), ex.by(ex.site.timeouts.Response))
+	for range maxInterim {
+		err := up.readHead(h, maxResponseLines, deadline, nil)
+		switch {
+		case isTimeout(err) && !ex.late():
+			return ex.sayContinue()
+		case err != nil:
+			return false, failure{at: up.stage(), err: err}
+		case h.status == http.StatusContinue:
+			up.r += h.size
+			return ex.sayContinue()
+		case h.final():
+			return false, failure{at: reading, err: ex.acceptAnswer(up)}
+		case ex.sendInterim() != nil:
+			return false, failure{at: reading, err: loop.ErrCanceled}
+		}
+		up.r += h.size
+	}
+	return false, failure{at: reading, err: errInterim}
+}
+
+func (ex *exchange) sayContinue() (bool, failure) {
+	ex.expects = false
+	if err := ex.cc.send(continueLine, clientWriteIdle, ex.deadline, &ex.pace); err != nil {
+		return false, failure{at: waiting, err: loop.ErrCanceled}
+	}
+	return true, failure{}
+}
+
+var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// stage tells whether anything of an answer has come.
+func (up *upConn) stage() stage {
+	if up.e > up.r {
+		return reading
+	}
+	return waiting
 }
 
 // readAnswer reads heads until one is final. Interim answers go straight to the
@@ -284,19 +337,12 @@ func (ex *exchange) readAnswer(up *upConn) (stage, error) {
 			sending, deadline = ex.pump, ex.deadline
 		}
 		if err := up.readHead(h, maxResponseLines, deadline, sending); err != nil {
-			if up.e > up.r {
-				return reading, err
-			}
-			return waiting, err
+			return up.stage(), err
 		}
-		if h.status == http.StatusSwitchingProtocols || h.status >= 200 {
-			if h.status == http.StatusSwitchingProtocols && !ex.upgrade {
-				return reading, errSwitch
-			}
-			h.decide(ex.isHead)
-			return reading, nil
+		if h.final() {
+			return reading, ex.acceptAnswer(up)
 		}
-		if h.status != http.StatusContinue && !ex.http10 { // 100 was said by Weir already
+		if h.status != http.StatusContinue { // nobody waits for a 100 any more
 			if ex.sendInterim() != nil {
 				return reading, loop.ErrCanceled
 			}
@@ -306,11 +352,33 @@ func (ex *exchange) readAnswer(up *upConn) (stage, error) {
 	return reading, errInterim
 }
 
+// acceptAnswer decides on the framing of a final answer, and refuses one that
+// cannot be an answer to this request.
+func (ex *exchange) acceptAnswer(up *upConn) error {
+	h := &ex.answer
+	if h.status == http.StatusSwitchingProtocols {
+		if !ex.upgrade || h.upgrades != 1 || !h.wantsUpgrade || !hasFold(ex.head.upgrade, h.upgrade) {
+			return errSwitch
+		}
+		return nil
+	}
+	if err := h.decide(ex.isHead); err != nil {
+		return err
+	}
+	if h.bodiless(ex.isHead) && up.e-up.r > h.size {
+		return errSurplus
+	}
+	return nil
+}
+
 // sendInterim passes a 1xx on. It must not touch ex.out, where the request
 // waits for another attempt.
 func (ex *exchange) sendInterim() error {
+	if ex.http10 {
+		return nil
+	}
 	ex.extra = append(ex.answer.appendBodiless(ex.extra[:0]), crlf...)
-	return ex.cc.send(ex.extra, clientWriteIdle, ex.deadline)
+	return ex.cc.send(ex.extra, clientWriteIdle, ex.deadline, &ex.pace)
 }
 
 // maxResponseLines bounds the header lines of an answer.

@@ -169,12 +169,3 @@ func appendValues(dst []byte, h *head, kind field) []byte {
 	}
 	return dst
 }
-
-func (h *head) has(kind field) bool {
-	for k := range h.lines {
-		if h.lines[k].kind == kind {
-			return true
-		}
-	}
-	return false
-}

@@ -2,32 +2,7 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-)
-
-// field says what a header line is to a proxy.
-type field uint8
-
-const (
-	fieldOther field = iota
-	fieldHop         // of this connection only: never forwarded
-	fieldConnection
-	fieldContentLength
-	fieldTransferEncoding
-	fieldUpgrade
-	fieldTrailer
-	fieldHost
-	fieldForwardedFor
-	fieldForwarded
-	fieldForwardedMore // X-Real-Ip and the X-Forwarded-* that have no kind of their own
-	fieldForwardedProto
-	fieldForwardedHost
-	fieldForwardedPort
-	fieldRequestID
-	fieldVia
-	fieldDate
-	fieldContentType
 )
 
 // line is one header line: views of the buffer it was read into.
@@ -42,6 +17,7 @@ type head struct {
 	lines    []line
 	hopNames []byte // lower-case names from Connection lines, comma-separated
 	repeated bool   // a field that frames the message came twice
+	alias    bool   // a name pretends to be another; only requests have reason to
 
 	contentLength []byte // nil: none
 	chunked       bool
@@ -53,14 +29,20 @@ type head struct {
 	trailer       []byte
 	host          []byte
 	hosts         int
+	expect        []byte // nil: none
+	maxForwards   []byte // nil: none
 	requestID     []byte
 	date          bool
+	contentType   []byte
 	eventStream   bool
+	encoded       bool // Content-Encoding is there
+	noTransform   bool // Cache-Control: no-transform
 }
 
 var (
 	errNoColon       = errors.New("a header line has no colon")
 	errFieldName     = errors.New("a header name is not a token")
+	errLongName      = errors.New("a header name is longer than any")
 	errFieldValue    = errors.New("a header value has a control character")
 	errBareLF        = errors.New("a line ends in LF without CR")
 	errObsFold       = errors.New("a header line is folded")
@@ -105,8 +87,9 @@ func (h *head) add(raw []byte) error {
 	if raw[0] == ' ' || raw[0] == '\t' {
 		return errObsFold
 	}
-	n := 0
-	for n < len(raw) && tokenChar[raw[n]] {
+	n, class := 0, plainChar
+	for n < len(raw) && tokenChar[raw[n]] != noTokenChar {
+		class |= tokenChar[raw[n]]
 		n++
 	}
 	switch {
@@ -117,6 +100,8 @@ func (h *head) add(raw []byte) error {
 			return errNoColon
 		}
 		return errFieldName
+	case n > maxName:
+		return errLongName
 	}
 	value := trim(raw[n+1 : len(raw)-2])
 	if hasControl(value) {
@@ -124,6 +109,7 @@ func (h *head) add(raw []byte) error {
 	}
 	l := line{name: raw[:n], value: value, raw: raw}
 	l.kind = fieldOf(l.name)
+	h.alias = h.alias || class != plainChar && isAlias(l.name)
 	h.lines = append(h.lines, l)
 	if l.kind != fieldOther {
 		return h.note(&l)
@@ -156,14 +142,31 @@ func (h *head) note(l *line) error {
 	case fieldHost:
 		h.hosts++
 		h.host = l.value
+	case fieldExpect:
+		h.expect = l.value
+	case fieldMaxForwards:
+		h.maxForwards = l.value
+	default:
+		h.noteContent(l)
+	}
+	return nil
+}
+
+// noteContent takes what tells something of the body.
+func (h *head) noteContent(l *line) {
+	switch l.kind {
 	case fieldRequestID:
 		h.requestID = l.value
 	case fieldDate:
 		h.date = true
 	case fieldContentType:
+		h.contentType = l.value
 		h.eventStream = len(l.value) >= 17 && equalFold(l.value[:17], "text/event-stream")
+	case fieldContentEncoding:
+		h.encoded = true
+	case fieldCacheControl:
+		h.noTransform = h.noTransform || hasToken(l.value, "no-transform")
 	}
-	return nil
 }
 
 func (h *head) noteConnection(value []byte) {
@@ -193,16 +196,10 @@ func (h *head) named(name []byte) bool {
 		var n []byte
 		n, rest, _ = bytes.Cut(rest, comma)
 		if len(n) == len(name) && bytes.EqualFold(n, name) {
-			return !isProtected(name)
+			return !isEndToEnd(name)
 		}
 	}
 	return false
-}
-
-// isProtected names the end-to-end fields that no Connection line may remove.
-func isProtected(name []byte) bool {
-	return equalFold(name, "cookie") || equalFold(name, "authorization") ||
-		equalFold(name, "set-cookie") || equalFold(name, "cache-control")
 }
 
 // Get returns the i-th value of a field; it lets routes look at headers
@@ -219,184 +216,13 @@ func (h *head) Get(name string, i int) ([]byte, bool) {
 	return nil, false
 }
 
-// fieldOf classifies a header name. The length decides most of it.
-func fieldOf(name []byte) field {
-	switch len(name) {
-	case 2:
-		return pick(name, "te", fieldHop)
-	case 3:
-		return pick(name, "via", fieldVia)
-	case 4:
-		if equalFold(name, "host") {
-			return fieldHost
-		}
-		return pick(name, "date", fieldDate)
-	case 6:
-		return pick(name, "expect", fieldHop)
-	case 7:
-		if equalFold(name, "upgrade") {
-			return fieldUpgrade
-		}
-		return pick(name, "trailer", fieldTrailer)
-	case 9:
-		if equalFold(name, "x-real-ip") {
-			return fieldForwardedMore
-		}
-		return pick(name, "forwarded", fieldForwarded)
-	case 10:
-		if equalFold(name, "connection") {
-			return fieldConnection
-		}
-		return pick(name, "keep-alive", fieldHop)
-	case 12:
-		if equalFold(name, "content-type") {
-			return fieldContentType
-		}
-		return pick(name, "x-request-id", fieldRequestID)
-	default:
-		return longFieldOf(name)
-	}
-}
-
-func longFieldOf(name []byte) field {
-	switch len(name) {
-	case 14:
-		return pick(name, "content-length", fieldContentLength)
-	case 15:
-		return pick(name, "x-forwarded-for", fieldForwardedFor)
-	case 16:
-		switch {
-		case equalFold(name, "x-forwarded-host"):
-			return fieldForwardedHost
-		case equalFold(name, "x-forwarded-port"):
-			return fieldForwardedPort
-		}
-		return pick(name, "proxy-connection", fieldHop)
-	case 17:
-		if equalFold(name, "x-forwarded-proto") {
-			return fieldForwardedProto
-		}
-		return pick(name, "transfer-encoding", fieldTransferEncoding)
-	case 18:
-		if equalFold(name, "proxy-authenticate") {
-			return fieldHop
-		}
-	case 19:
-		if equalFold(name, "proxy-authorization") {
-			return fieldHop
-		}
-	}
-	if len(name) > 12 && equalFold(name[:12], "x-forwarded-") {
-		return fieldForwardedMore
-	}
-	return fieldOther
-}
-
-func pick(name []byte, want string, f field) field {
-	if equalFold(name, want) {
-		return f
-	}
-	return fieldOther
-}
-
-// equalFold compares a name with a lower-case ASCII string of any length.
-func equalFold(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i := range b {
-		c := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		d := lower[i]
-		if 'A' <= d && d <= 'Z' {
-			d |= 0x20
-		}
-		if c != d {
-			return false
-		}
-	}
-	return true
-}
-
-func appendLower(dst, b []byte) []byte {
-	for _, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
-
-func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// hasControl looks for control characters other than tab, eight bytes at a
-// time: a byte below 0x20 or equal to 0x7f sets the high bit of its lane.
-func hasControl(b []byte) bool {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for len(b) >= 8 {
-		x := binary.LittleEndian.Uint64(b)
-		low := (x - ones*0x20) &^ x
-		del := x ^ ones*0x7f
-		del = (del - ones) &^ del
-		if (low|del)&highs != 0 && hasControlSlow(b[:8]) {
-			return true
-		}
-		b = b[8:]
-	}
-	return hasControlSlow(b)
-}
-
-func hasControlSlow(b []byte) bool {
-	for _, c := range b {
-		if (c < 0x20 && c != '\t') || c == 0x7f {
+func (h *head) has(kind field) bool {
+	for k := range h.lines {
+		if h.lines[k].kind == kind {
 			return true
 		}
 	}
 	return false
 }
 
-func isNumber(b []byte) bool {
-	if len(b) == 0 || len(b) > 18 { // 18 digits fit an int64
-		return false
-	}
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
-}
-
-func number(b []byte) (n int64) {
-	for _, c := range b {
-		n = n*10 + int64(c-'0')
-	}
-	return n
-}
-
 var comma = []byte{','}
-
-// tokenChar is RFC 9110's tchar.
-var tokenChar = func() (t [256]bool) {
-	for c := '0'; c <= '9'; c++ {
-		t[c] = true
-	}
-	for c := 'a'; c <= 'z'; c++ {
-		t[c], t[c-'a'+'A'] = true, true
-	}
-	for _, c := range "!#$%&'*+-.^_`|~" {
-		t[c] = true
-	}
-	return t
-}()

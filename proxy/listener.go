@@ -67,11 +67,11 @@ func (ln *listener) retire() {
 	ln.socket.CloseIdle()
 }
 
-// Values of loop.Conn.Tag: what was decided when the connection was opened.
+// Bits of loop.Conn.Tag: what is known of a connection, parked or not.
 const (
-	admitted uint8 = iota
-	overConnections
+	overConnections uint8 = 1 << iota // one too many when it was opened
 	overPerIP
+	greeted // its PROXY header was read
 )
 
 // Opened counts a connection and decides whether it is one too many; it is told
@@ -85,9 +85,9 @@ func (ln *listener) Opened(c *loop.Conn) {
 	ln.byIP[ip]++
 	switch {
 	case limits.Connections > 0 && ln.total > limits.Connections:
-		c.Tag = overConnections
+		c.Tag |= overConnections
 	case limits.ConnectionsPerIP > 0 && ln.byIP[ip] > limits.ConnectionsPerIP && ip.IsValid():
-		c.Tag = overPerIP
+		c.Tag |= overPerIP
 	}
 }
 

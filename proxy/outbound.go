@@ -58,7 +58,13 @@ func (ex *exchange) appendSpecial(dst []byte, l *line) []byte {
 		if !ex.upgrade {
 			return dst
 		}
-	case fieldForwardedProto, fieldForwardedHost, fieldForwardedPort, fieldForwardedMore:
+	case fieldExpect:
+		if !ex.expects {
+			return dst
+		}
+	case fieldMaxForwards:
+		return ex.appendMaxForwards(dst, l)
+	case fieldForwardedProto, fieldForwardedHost, fieldForwardedPort, fieldForwardedMore, fieldWeir:
 		if !ex.cc.peer.trusted {
 			return dst
 		}
@@ -100,9 +106,12 @@ func listsUpgrade(value []byte) bool {
 
 func (ex *exchange) appendTarget(dst []byte) []byte {
 	rw := &ex.site.rewrite
-	if rw.strip == "" && rw.add == "" && rw.regex == nil {
+	switch {
+	case ex.site.paths == pathRaw:
+		dst = append(dst, ex.target.raw...)
+	case rw.strip == "" && rw.add == "" && rw.regex == nil:
 		dst = append(dst, ex.target.path...)
-	} else {
+	default:
 		dst = rw.path(dst, ex.target.path)
 	}
 	return append(dst, ex.target.query...)
@@ -158,7 +167,7 @@ func (ex *exchange) nameRequest() {
 
 func isToken(b []byte) bool {
 	for _, c := range b {
-		if !tokenChar[c] && c != ':' && c != '/' && c != '=' {
+		if tokenChar[c] == noTokenChar && c != ':' && c != '/' && c != '=' {
 			return false
 		}
 	}

@@ -1,22 +1,28 @@
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+)
 
 // target is a request target taken apart. Views of the request line, but for
-// path where it had to be normalised.
+// what had to be rewritten.
 type target struct {
 	authority []byte // of an absolute-form target; nil otherwise
+	raw       []byte // the path as it came
 	path      []byte // in normal form, starting with '/'; or "*"
 	query     []byte // with its '?'; nil if none
-	scratch   []byte // what a normalised path is built in
+	normal    bool   // raw is path
+	doubtful  bool   // some backends read another path in it: see reading.go
+	scratch   []byte // what is rewritten is built in it
 }
 
 // parse takes uri apart (RFC 9112, section 3.2). It reports false for a target
-// that is none, or whose path has no normal form.
+// that is none, or whose path has no normal form. It has no blanks or controls.
 func (t *target) parse(uri []byte, options bool) bool {
 	*t = target{scratch: t.scratch[:0]}
 	if len(uri) == 1 && uri[0] == '*' {
-		t.path = uri
+		t.raw, t.path, t.normal = uri, uri, true
 		return options
 	}
 	if len(uri) > 0 && uri[0] != '/' && !t.cutAuthority(&uri) {
@@ -31,15 +37,51 @@ func (t *target) parse(uri []byte, options bool) bool {
 	if len(uri) == 0 {
 		uri = slash // absolute-form without a path
 	}
-	if isNormal(uri) {
-		t.path = uri
+	t.raw = uri
+	return t.normalise() && t.cleanQuery()
+}
+
+// normalise finds the path's normal form.
+func (t *target) normalise() bool {
+	if t.normal = isNormal(t.raw); t.normal {
+		t.path = t.raw
+		t.doubtful = bytes.IndexByte(t.path, ';') >= 0
 		return true
 	}
 	var ok bool
-	t.scratch, ok = normalise(t.scratch, uri)
+	t.scratch, ok = normalise(t.scratch, t.raw)
 	t.path = t.scratch
+	t.normal = bytes.Equal(t.path, t.raw)
+	t.doubtful = ok && isDoubtful(t.path)
 	return ok
 }
+
+// cleanQuery escapes what may not stand in a query as it is and what every
+// client escapes: the rest is the backend's business and goes on untouched.
+func (t *target) cleanQuery() bool {
+	dirty := false
+	for _, c := range t.query {
+		dirty = dirty || isDirty(c)
+	}
+	if !dirty {
+		return true
+	}
+	mark := len(t.scratch)
+	for _, c := range t.query {
+		if isDirty(c) {
+			t.scratch = appendEscape(t.scratch, c)
+		} else {
+			t.scratch = append(t.scratch, c)
+		}
+	}
+	if mark > 0 {
+		t.path = t.scratch[:mark:mark] // the scratch may have moved
+	}
+	t.query = t.scratch[mark:]
+	return true
+}
+
+func isDirty(c byte) bool { return c >= 0x80 || c == '"' || c == '<' || c == '>' }
 
 // cutAuthority takes "http://host" off an absolute-form target.
 func (t *target) cutAuthority(uri *[]byte) bool {
@@ -56,33 +98,43 @@ func (t *target) cutAuthority(uri *[]byte) bool {
 	return end > 0 && bytes.IndexByte(t.authority, '@') < 0
 }
 
-// isNormal reports whether a path is its own normal form: no escapes, no empty
-// and no dot segments. Nearly every path is.
+// isNormal reports whether a path is its own normal form and has no escapes.
+// Nearly every path is.
 func isNormal(p []byte) bool {
 	if p[0] != '/' {
 		return false
 	}
-	for i := 0; i < len(p); i++ {
-		switch c := p[i]; {
-		case c == '%' || c == '\\' || c <= ' ' || c >= 0x7f:
-			return false
-		case c == '/' && i+1 < len(p) && (p[i+1] == '/' || p[i+1] == '.'):
+	for i, c := range p {
+		if !pathChar[c] || c == '/' && i+1 < len(p) && (p[i+1] == '/' || p[i+1] == '.') {
 			return false
 		}
 	}
 	return true
 }
 
+// pathChar is what may stand in a path as it is: RFC 3986's pchar, without the
+// percent sign, and the slash.
+var pathChar = func() (t [256]bool) {
+	for c := range t {
+		t[c] = isUnreserved(byte(c))
+	}
+	for _, c := range "!$&'()*+,;=:@/" {
+		t[c] = true
+	}
+	return t
+}()
+
 // normalise appends the normal form of path to dst: escapes of unreserved
 // characters decoded and the others in upper case (RFC 3986, section 6.2.2),
-// empty segments merged, dot segments removed. It reports false for invalid
-// escapes, an escaped NUL, controls, and a path that climbs above its root.
+// what may not stand in a path escaped, empty segments merged, dot segments
+// removed. It reports false for invalid escapes, an escaped NUL, overlong
+// UTF-8, and a path that climbs above its root.
 func normalise(dst, path []byte) ([]byte, bool) {
 	if path[0] != '/' {
 		return dst, false
 	}
 	dst, ok := unescape(dst, path)
-	if !ok {
+	if !ok || isOverlong(dst) {
 		return dst, false
 	}
 	return removeDots(dst)
@@ -103,18 +155,41 @@ func unescape(dst, path []byte) ([]byte, bool) {
 			case isUnreserved(v):
 				dst = append(dst, v)
 			default:
-				dst = append(dst, '%', upperHex[v>>4], upperHex[v&15])
+				dst = appendEscape(dst, v)
 			}
 			i += 2
+		case pathChar[c]:
+			dst = append(dst, c)
 		case c <= ' ' || c == 0x7f:
 			return dst, false
-		case c == '\\' || c >= 0x80:
-			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
 		default:
-			dst = append(dst, c)
+			dst = appendEscape(dst, c)
 		}
 	}
 	return dst, true
+}
+
+func appendEscape(dst []byte, c byte) []byte {
+	return append(dst, '%', upperHex[c>>4], upperHex[c&15])
+}
+
+// isOverlong looks for UTF-8 that says in more bytes what fits in fewer: careless
+// decoders have found dots and slashes in it.
+func isOverlong(path []byte) bool {
+	var last byte
+	for i := 0; i < len(path); i++ {
+		if path[i] != '%' {
+			last = 0
+			continue
+		}
+		v := unhex(path[i+1])<<4 | unhex(path[i+2])
+		i += 2
+		if v&0xc0 == 0x80 && (last == 0xc0 || last == 0xc1 || last == 0xe0 && v < 0xa0 || last == 0xf0 && v < 0x90) {
+			return true
+		}
+		last = v
+	}
+	return false
 }
 
 // removeDots merges empty segments and resolves "." and ".." in place.
@@ -169,10 +244,11 @@ const upperHex = "0123456789ABCDEF"
 var slash = []byte{'/'}
 
 // validHost reports whether a Host value or an authority is a host with an
-// optional port: no userinfo, blanks, lists or paths (RFC 9112, section 3.2).
+// optional port: not empty, no userinfo, blanks, lists or paths (RFC 9112,
+// section 3.2), and no escapes, which name the same host in many ways.
 func validHost(h []byte) bool {
 	if len(h) == 0 {
-		return true // legal: a target that has no authority
+		return false
 	}
 	if h[0] == '[' {
 		end := bytes.IndexByte(h, ']')
@@ -183,27 +259,30 @@ func validHost(h []byte) bool {
 		host, port = h[:i], h[i:]
 	}
 	for _, c := range host {
-		if !isUnreserved(c) && c != '%' && c != '!' && c != '$' && c != '&' && c != '\'' && c != '*' && c != '+' {
+		if !isUnreserved(c) && c != '!' && c != '$' && c != '&' && c != '\'' && c != '*' && c != '+' {
 			return false
 		}
 	}
-	return validPort(port)
+	return len(host) > 0 && validPort(port)
 }
 
-// isIPv6 lets through what an address is written with. A zone means nothing to
-// another machine, and could hold anything.
+// isIPv6 asks the one who has to route by it. A zone means nothing to another
+// machine, and could hold anything.
 func isIPv6(b []byte) bool {
-	for _, c := range b {
-		if !isHex(c) && c != ':' && c != '.' {
-			return false
-		}
+	if len(b) > 45 || bytes.IndexByte(b, '%') >= 0 {
+		return false
 	}
-	return true
+	a, err := netip.ParseAddr(string(b))
+	return err == nil && a.Is6()
 }
 
+// validPort takes what follows a host: nothing, a bare colon, or a port.
 func validPort(p []byte) bool {
 	if len(p) == 0 {
 		return true
 	}
-	return p[0] == ':' && len(p) <= 6 && (len(p) == 1 || isNumber(p[1:]))
+	if p[0] != ':' || len(p) > 6 {
+		return false
+	}
+	return len(p) == 1 || isNumber(p[1:]) && number(p[1:]) <= 65535
 }

@@ -56,7 +56,7 @@ func (ex *exchange) observe() {
 	if ex.reason != metrics.NoReason {
 		w.s.metrics.Error(w.id, ex.reason)
 	}
-	if ex.cc.phase != upgraded && w.s.access.wants(w) {
+	if ex.cc.tunnel == nil && w.s.access.wants(w) {
 		if slot := w.log.next(); slot != nil {
 			ex.describe(slot)
 			w.log.publish()

@@ -29,7 +29,7 @@ func (ex *exchange) reply(up *upConn) verdict {
 		return ex.cut(err)
 	}
 	// What is left for the client is in memory: the backend is free.
-	ex.cc.SetHangupTarget(nil)
+	ex.cc.SetHangupTarget(nil, 0)
 	if h.reusable() && ex.sentAll() {
 		ex.w.put(up, ex.site.keep.IdlePerBackend, ex.site.keep.IdleTimeout)
 	} else {
@@ -265,7 +265,7 @@ func (ex *exchange) send(b []byte) error {
 	if ex.answer.eventStream {
 		idle = ex.site.timeouts.StreamIdle
 	}
-	if err := ex.cc.send(b, idle, ex.deadline); err != nil {
+	if err := ex.cc.send(b, idle, ex.deadline, &ex.pace); err != nil {
 		if isTimeout(err) && ex.late() {
 			ex.reason = metrics.RequestTimeout
 		}

@@ -1,8 +1,8 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"time"
 
 	"weir/internal/loop"
@@ -13,13 +13,13 @@ type bodyKind uint8
 
 const (
 	noBody      bodyKind = iota
-	smallBody            // whole in memory: can be sent again
+	smallBody            // read whole before a backend is asked: can be sent again
 	lengthBody           // streams, its length is known
 	chunkedBody          // streams
 )
 
-// smallBodySize is what fasthttp has read of a body with a known length before
-// it calls the handler. Bodies up to it are kept for a second attempt.
+// smallBodySize is up to which size a body with a known length is kept for a
+// second attempt.
 const smallBodySize = 8 << 10
 
 // requestBody is the body on its way to a backend.
@@ -27,7 +27,7 @@ type requestBody struct {
 	kind   bodyKind
 	length int64 // -1 when chunked
 	small  []byte
-	stream io.Reader
+	pace   pace // at which the client sends it
 	begun  bool // bytes of the stream were taken: it cannot be sent again
 	eof    bool // all of it was taken from the client; it may be on its way to the backend
 }
@@ -37,57 +37,84 @@ var (
 	errStopped      = errors.New("the answer came before the end of the request")
 )
 
-// openBody looks at what fasthttp holds of the body.
+// openBody looks at what the head says of the body. Nothing is read.
 func (ex *exchange) openBody() bool {
 	b := &ex.body
-	b.stream = ex.ctx.RequestBodyStream()
 	switch {
 	case ex.head.chunked:
-		b.kind, b.length = chunkedBody, -1
-	case ex.head.contentLength == nil:
-		return true
-	default:
+		b.kind, b.length, ex.reqChunks.wary = chunkedBody, -1, true
+	case ex.head.contentLength != nil:
 		b.length = number(ex.head.contentLength)
 		switch {
 		case b.length == 0:
 			b.eof = true
-			return true
 		case b.length <= smallBodySize:
-			return ex.loadBody()
+			b.kind = smallBody
+		default:
+			b.kind = lengthBody
 		}
-		b.kind = lengthBody
 	}
-	return b.stream != nil
+	return true
 }
 
-// loadBody takes a small body out of fasthttp's buffer, without waiting.
+// loadBody reads a small body: no backend waits for a slow client. Where it
+// reports false the request has been refused. A client that wants to hear from
+// the backend first has its body streamed, whatever its size.
 func (ex *exchange) loadBody() bool {
 	b := &ex.body
-	b.kind = smallBody
-	if b.stream == nil {
-		return false
+	b.pace.least = ex.site.minRate
+	if b.kind != smallBody {
+		return true
+	}
+	if ex.expects {
+		b.kind = lengthBody
+		return true
 	}
 	if int64(cap(b.small)) < b.length {
 		b.small = make([]byte, 0, smallBodySize)
 	}
 	b.small = b.small[:b.length]
-	if _, err := io.ReadFull(b.stream, b.small); err != nil {
-		return false
+	for n := ex.cc.takeBody(b.small); n < len(b.small); {
+		k, err := ex.cc.readBody(b.small[n:], ex.site.timeouts.ClientBodyIdle, &b.pace)
+		if err != nil {
+			ex.refuse(reasonOfBody(err))
+			return false
+		}
+		n += k
 	}
 	b.eof = true
 	ex.bytesIn = b.length
 	return true
 }
 
+// takeBody moves bytes of a body that came with its head.
+func (c *clientConn) takeBody(p []byte) int {
+	n := copy(p, c.in.buffered())
+	c.in.r += n
+	return n
+}
+
 func (b *requestBody) streams() bool { return b.kind == lengthBody || b.kind == chunkedBody }
 
 // unread reports whether bytes of the body may still be on their way here.
-func (b *requestBody) unread() bool { return b.streams() && !b.eof }
+func (b *requestBody) unread() bool { return b.kind != noBody && !b.eof }
+
+// skipBody drops a body that nobody wants and that is here already: the
+// connection can go on.
+func (ex *exchange) skipBody() {
+	b, in := &ex.body, &ex.cc.in
+	if b.begun || !b.unread() || b.length < 0 || int64(in.e-in.r) < b.length {
+		return
+	}
+	in.r += int(b.length)
+	b.eof = true
+}
 
 // settle decides, before an answer says so, whether it ends the connection: one
 // whose body was not read to its end cannot be used again, and the listener may
 // have begun to drain since the request came.
 func (ex *exchange) settle() {
+	ex.skipBody()
 	if ex.body.unread() || ex.cc.ln.draining() {
 		ex.closing = true
 	}
@@ -110,7 +137,6 @@ type pump struct {
 func (ex *exchange) startPump(up *upConn) *pump {
 	p := &pump{ex: ex, up: up, task: ex.w.loop.Task()}
 	ex.body.begun = true
-	ex.cc.site = ex.site
 	ex.w.loop.Go(func() {
 		p.err = p.run()
 		p.done = true
@@ -163,71 +189,188 @@ func (p *pump) fault() error {
 // can its connection carry another one.
 func (ex *exchange) sentAll() bool {
 	p := ex.pump
-	if p != nil && !p.done && ex.body.eof {
+	if p == nil {
+		return !ex.body.streams() // a body that the backend did not want was not sent
+	}
+	if !p.done && ex.body.eof {
 		ex.w.loop.Task().Yield() // woken together with this coroutine, it has only to notice
 	}
-	return p == nil || p.done && p.err == nil
+	return p.done && p.err == nil
 }
 
 func (p *pump) run() error {
-	ex, w := p.ex, p.ex.w
-	buf := w.takeBig()
-	defer w.putBig(buf)
-	// Room for a chunk's size in front of the data and its CRLF behind.
-	const front, back = 10, 2
-	for {
-		n, err := ex.body.stream.Read(buf[front : len(buf)-back])
-		if p.stop {
-			return errStopped
-		}
-		ex.bytesIn += int64(n)
-		if limit := ex.site.maxBody; limit > 0 && ex.bytesIn > limit {
-			p.from = true
-			return errBodyTooLarge
-		}
-		if err == io.EOF {
-			if ex.body.kind == lengthBody && ex.bytesIn < ex.body.length {
-				p.from = true // fasthttp calls this an end, too
-				return io.ErrUnexpectedEOF
-			}
-			ex.body.eof = true
-		}
-		if n > 0 {
-			if werr := p.write(buf, front, n); werr != nil {
-				return werr
+	if p.ex.body.kind == chunkedBody {
+		return p.runChunked()
+	}
+	return p.runLength()
+}
+
+// runLength sends a body whose length is known. Never is more read than that:
+// what follows is the next request.
+func (p *pump) runLength() error {
+	buf := p.ex.w.takeBig()
+	defer p.ex.w.putBig(buf)
+	for left := p.ex.body.length; left > 0; {
+		b := buf[:min(left, int64(len(buf)))]
+		n := p.ex.cc.takeBody(b)
+		if n == 0 {
+			var err error
+			if n, err = p.read(b); err != nil {
+				return err
 			}
 		}
-		if err == io.EOF {
-			return p.finish()
+		left -= int64(n)
+		if err := p.count(n); err != nil {
+			return err
 		}
-		if err != nil {
-			p.from = true
+		p.ex.body.eof = left == 0
+		if err := p.send(b[:n]); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
-// write sends buf[at:at+n], as a chunk where the body is chunked.
-func (p *pump) write(buf []byte, at, n int) error {
-	b := buf[at : at+n]
-	if p.ex.body.kind == chunkedBody {
-		start := putChunkSize(buf[:at], n)
-		b = append(buf[start:at+n], crlf...) // the two bytes behind are kept free for it
+// Room around the data of a chunk for its size and its CRLF.
+const (
+	chunkFront = 10
+	chunkBack  = 2
+)
+
+// runChunked takes the client's framing off and puts Weir's around: what came in
+// one read leaves as one chunk, however small the client's were.
+func (p *pump) runChunked() error {
+	p.ex.cc.widen()
+	out := p.ex.w.takeBig()
+	defer p.ex.w.putBig(out)
+	in, n := &p.ex.cc.in, 0
+	for {
+		k, done, err := p.unchunk(out[chunkFront+n : len(out)-chunkBack])
+		n += k
+		switch {
+		case err != nil:
+			return err
+		case done:
+			p.ex.body.eof = true
+			return p.send(p.appendEnd(frameChunk(out, n)))
+		case n > 0:
+			if err := p.send(frameChunk(out, n)); err != nil {
+				return err
+			}
+			n = 0
+			continue // there may be more than there was room for
+		}
+		if n, err := p.read(in.room(p.ex.w, bigSize)); err != nil {
+			return err
+		} else {
+			in.e += n
+		}
 	}
-	return p.send(b)
 }
 
-// finish sends what follows the last byte of a chunked body, trailers included.
-func (p *pump) finish() error {
-	if p.ex.body.kind != chunkedBody {
-		return nil
+// unchunk moves the data of as many chunks as are here into dst.
+func (p *pump) unchunk(dst []byte) (n int, done bool, err error) {
+	in, c := &p.ex.cc.in, &p.ex.reqChunks
+	for {
+		b := in.buffered()
+		data, used, err := c.next(b[:min(len(b), len(dst)-n)])
+		if err != nil {
+			p.from = true
+			return n, false, err
+		}
+		in.r += used
+		n += copy(dst[n:], data)
+		if err := p.count(len(data)); err != nil {
+			return n, false, err
+		}
+		if used == 0 || c.state == chunkDone {
+			return n, c.state == chunkDone, nil
+		}
 	}
-	end := append([]byte("0\r\n"), p.ex.ctx.Request.Header.TrailerHeader()...)
-	return p.send(end)
+}
+
+// widen replaces the buffer of the input by a big one, which is read into while
+// a chunked body streams. The head's lines stay in the old one until rest.
+func (c *clientConn) widen() {
+	if len(c.in.buf) == bigSize {
+		return
+	}
+	big := c.w.takeBig()
+	c.in.e = copy(big, c.in.buffered())
+	c.head, c.in.buf, c.in.r = c.in.buf, big, 0
+}
+
+// narrow gives the big buffer back once it is empty.
+func (c *clientConn) narrow() {
+	if c.head == nil {
+		return
+	}
+	if c.in.r < c.in.e {
+		c.w.putInput(c.head)
+	} else {
+		c.w.putBig(c.in.buf)
+		c.in.buf, c.in.r, c.in.e = c.head, 0, 0
+	}
+	c.head = nil
+}
+
+func (p *pump) read(b []byte) (int, error) {
+	ex := p.ex
+	n, err := ex.cc.readBody(b, ex.site.timeouts.ClientBodyIdle, &ex.body.pace)
+	if p.stop {
+		return 0, errStopped
+	}
+	p.from = err != nil
+	return n, err
+}
+
+// count adds bytes of the body, of which there may be too many.
+func (p *pump) count(n int) error {
+	ex := p.ex
+	ex.bytesIn += int64(n)
+	if limit := ex.site.maxBody; limit > 0 && ex.bytesIn > limit {
+		p.from = true
+		return errBodyTooLarge
+	}
+	return nil
+}
+
+// frameChunk makes a chunk of the n bytes behind chunkFront.
+func frameChunk(out []byte, n int) []byte {
+	if n == 0 {
+		return out[:0]
+	}
+	start := putChunkSize(out[:chunkFront], n)
+	end := chunkFront + n + copy(out[chunkFront+n:], crlf)
+	return out[start:end]
+}
+
+// appendEnd appends what follows the last chunk. A trailer that the head has a
+// field of the same name for is dropped: backends that merge the two would take
+// the later one.
+func (p *pump) appendEnd(dst []byte) []byte {
+	dst = append(dst, "0\r\n"...)
+	for rest := p.ex.reqChunks.trailers; len(rest) > 0; {
+		n := bytes.IndexByte(rest, '\n') + 1
+		if !p.ex.head.hasName(rest[:bytes.IndexByte(rest, ':')]) {
+			dst = append(dst, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+	return append(dst, crlf...)
+}
+
+func (h *head) hasName(name []byte) bool {
+	for i := range h.lines {
+		if bytes.EqualFold(h.lines[i].name, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *pump) send(b []byte) error {
-	return writeAll(p.up.c, b, p.ex.site.timeouts.Response, p.ex.deadline)
+	return writeAll(p.up.c, b, p.ex.site.timeouts.Response, p.ex.deadline, nil)
 }
 
 // putChunkSize writes a chunk's size and CRLF at the end of room, and returns

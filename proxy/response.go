@@ -38,6 +38,7 @@ var (
 	errInterim     = errors.New("too many interim answers")
 	errSwitch      = errors.New("the backend switched protocols without being asked")
 	errTruncated   = errors.New("the answer ends before its head does")
+	errSurplus     = errors.New("an answer that has no body has one")
 )
 
 // readHead reads the head of an answer into h. Bytes of the body that came with
@@ -120,10 +121,25 @@ func (h *responseHead) parse(b []byte, most int) error {
 	return h.head.parse(b[end+1:], most)
 }
 
-// decide finds where the body ends (RFC 9112, section 6.3).
-func (h *responseHead) decide(toHead bool) {
+// final reports whether this is the answer, and no interim one.
+func (h *responseHead) final() bool {
+	return h.status >= 200 || h.status == http.StatusSwitchingProtocols
+}
+
+// bodiless reports whether an answer has no body whatever its head says.
+func (h *responseHead) bodiless(toHead bool) bool {
+	return toHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+}
+
+// decide finds where the body ends (RFC 9112, section 6.3). Chunks from an
+// HTTP/1.0 server, or in an answer that cannot have any, are an error: who sent
+// them means something else than who reads them (section 6.1).
+func (h *responseHead) decide(toHead bool) error {
+	if h.chunked && (h.http10 || h.status == http.StatusNoContent) {
+		return errFraming
+	}
 	switch {
-	case toHead || h.status < 200 || h.status == 204 || h.status == 304:
+	case h.bodiless(toHead):
 		h.framing = frameNone
 	case h.chunked:
 		h.framing = frameChunked
@@ -135,6 +151,7 @@ func (h *responseHead) decide(toHead bool) {
 	default:
 		h.framing = frameClose
 	}
+	return nil
 }
 
 // appendBodiless appends the head of a 1xx answer, without the empty line at its

@@ -60,7 +60,7 @@ func TestRetryAfterReset(t *testing.T) {
 		for _, m := range []testkit.Manner{testkit.Reset, testkit.CloseBeforeHead} {
 			w, bad, good := retried(t, o, 1, m)
 			c := testkit.Dial(t, w.Addr("web"))
-			for _, m := range []string{"GET", "HEAD", "OPTIONS", "TRACE", "DELETE", "PUT"} {
+			for _, m := range []string{"GET", "HEAD", "OPTIONS", "QUERY", "DELETE", "PUT"} {
 				if r := c.Do(m + " /"); r.Status != 200 {
 					t.Error(m, r)
 				}

@@ -3,7 +3,9 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"weir/internal/config"
@@ -23,6 +25,10 @@ type site struct {
 	timeouts config.Timeouts
 	maxBody  int64 // bytes; 0: any
 	attempts int   // extra attempts
+	minRate  int64 // bytes a second that a client has to send and to take; 0: any
+	paths    pathHandling
+	upgrades []string // protocols that may be upgraded to, in lower case; "*": any
+	trace    bool     // TRACE is let through
 
 	rewrite  rewrite
 	request  headerRules
@@ -210,6 +216,8 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		name: r.Name, listener: listener, poolName: r.Pool,
 		timeouts: r.Timeouts, maxBody: r.Limits.BodyBytes, attempts: r.Retries.Attempts,
 		request: compileRules(r.RequestHeaders), response: compileRules(r.ResponseHeaders),
+		minRate: r.Limits.MinRate, paths: pathHandlingOf(r.PathHandling), upgrades: r.Upgrades,
+		trace:   slices.Contains(r.Match.Methods, http.MethodTrace),
 		metrics: c.metrics.Route(listener, r.Name),
 	}
 	var err error

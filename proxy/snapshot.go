@@ -131,13 +131,12 @@ func (st *Staged) Commit() {
 }
 
 // refit adapts what is not looked up for every request: the size of fasthttp's
-// read buffer, and whether requests are logged.
+// buffer for large heads, and whether requests are logged.
 func (s *Server) refit(snap *Snapshot) {
 	s.access.configure(snap.log)
 	for _, w := range s.workers {
 		if w.headerBytes.Swap(int64(snap.headerBytes)) != int64(snap.headerBytes) {
-			engine := w.newEngine(snap.headerBytes)
-			w.engine.Store(engine)
+			w.large.Store(w.newEngine(max(snap.headerBytes, inputSize)))
 		}
 	}
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"io"
-	"net"
 	"time"
 
 	"weir/internal/loop"
@@ -26,11 +25,11 @@ type tunnel struct {
 	in, out int64     // bytes from and to the client
 }
 
-// beginTunnel answers 101 and takes the connection out of fasthttp's hands.
-// What the client sent behind its request is in fasthttp's buffer: it comes
-// with the hijack, and goes to the backend only now that it has agreed.
+// beginTunnel answers 101. What the client sent behind its request is in the
+// connection's input, and goes to the backend only now that it has agreed. The
+// tunnel runs when fasthttp has left the connection (clientConn.run).
 func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
-	ex.cc.SetHangupTarget(nil)
+	ex.cc.SetHangupTarget(nil, 0)
 	ex.switchHead()
 	up.r += ex.answer.size
 	if ex.flush() != nil {
@@ -39,16 +38,10 @@ func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
 		return
 	}
 	w := ex.w
-	t := &tunnel{w: w, cc: ex.cc, up: up, lease: lease, idle: ex.site.timeouts.StreamIdle,
+	ex.cc.tunnel = &tunnel{w: w, cc: ex.cc, up: up, lease: lease, idle: ex.site.timeouts.StreamIdle,
 		start: ex.start, active: w.loop.Now(), log: ex.record()}
-	ex.cc.phase = upgraded
 	w.s.inFlight.add(w.id, 1)
 	w.s.metrics.Stream(w.id, metrics.WebSocket, 1)
-	ex.ctx.HijackSetNoResponse(true)
-	ex.ctx.Hijack(func(c net.Conn) { // on a goroutine of fasthttp's
-		early, _ := io.ReadAll(c) // ends at the buffer's end: see clientConn.read
-		w.loop.Go(func() { t.run(early) })
-	})
 }
 
 // switchHead builds the 101 that goes to the client.
@@ -60,8 +53,11 @@ func (ex *exchange) switchHead() {
 
 // run moves bytes both ways until both sides have ended, one has failed, or
 // nothing has moved for the idle time.
-func (t *tunnel) run(early []byte) {
+func (t *tunnel) run() {
 	task, ended := t.w.loop.Task(), false
+	early := append([]byte(nil), t.cc.in.buffered()...)
+	t.cc.in.r = t.cc.in.e
+	t.cc.in.release(t.w)
 	t.w.loop.Go(func() {
 		t.copy(t.up.c, t.cc.Conn, early, &t.in)
 		ended = true
@@ -83,7 +79,6 @@ func (t *tunnel) end() {
 	t.lease.Done(pool.Success)
 	w.s.metrics.Stream(w.id, metrics.WebSocket, -1)
 	w.s.inFlight.add(w.id, -1)
-	w.putConn(t.cc)
 	if t.log != nil {
 		t.log.bytesIn, t.log.bytesOut = t.in, t.out
 		t.log.duration = w.loop.Now().Sub(t.start)

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -30,11 +29,13 @@ type worker struct {
 	loop *loop.Loop
 	id   int
 
-	engine      atomic.Pointer[fasthttp.Server] // reads requests; replaced by refit when the header limit changes
-	headerBytes atomic.Int64                    // of engine
+	small       *fasthttp.Server                // for heads of up to inputSize: nearly all
+	large       atomic.Pointer[fasthttp.Server] // for the others; replaced by refit when the limit changes
+	headerBytes atomic.Int64                    // of large
 
 	exchanges []*exchange
 	conns     []*clientConn
+	inputs    [][]byte
 	buffers   [][]byte
 	bigs      [][]byte
 	scratch   []byte
@@ -48,8 +49,18 @@ type worker struct {
 }
 
 func newWorker(s *Server, l *loop.Loop) *worker {
-	return &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket),
+	w := &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket),
 		random: newRandom(), log: newLogRing()}
+	w.small = w.newEngine(inputSize)
+	return w
+}
+
+// engineFor is the fasthttp server that has room for a head of so many bytes.
+func (w *worker) engineFor(headLen int) *fasthttp.Server {
+	if headLen <= inputSize {
+		return w.small
+	}
+	return w.large.Load()
 }
 
 // newEngine makes the fasthttp server of a worker. Each setting is explicit
@@ -57,19 +68,17 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 func (w *worker) newEngine(headerBytes int) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:        w.serve,
-		HeaderReceived: w.headReceived,
-		ExpectHandler:  w.expect,
+		HeaderReceived: headReceived,
 		ErrorHandler:   w.malformed,
 
 		ReadBufferSize:                headerBytes,   // default 4 KiB: cookies are larger
-		MaxRequestBodySize:            math.MaxInt,   // default 4 MiB; routes have their own limit
+		MaxRequestBodySize:            math.MaxInt,   // default 4 MiB; it never sees a body
 		StreamRequestBody:             true,          // default: whole bodies in memory
 		DisablePreParseMultipartForm:  true,          // default: parsed, into temporary files
 		DisableHeaderNamesNormalizing: true,          // default: names are rewritten
 		NoDefaultServerHeader:         true,          // the backend's Server goes on
 		NoDefaultDate:                 true,          // reply.go adds Date where it is missing
 		NoDefaultContentType:          true,          // nobody invents a type
-		KeepHijackedConns:             true,          // tunnels are closed by upgrade.go
 		SecureErrorLogMessage:         true,          // errors do not quote requests
 		LazyRequestTime:               true,          // the loop has a clock
 		CloseOnShutdown:               false,         // Weir says when a connection ends
@@ -86,29 +95,20 @@ type quiet struct{}
 func (quiet) Printf(string, ...any) {}
 
 // serveConn serves a connection from its first byte, or its first after being
-// parked, until it parks, closes, or becomes a tunnel.
+// parked, until it parks, closes, or has been a tunnel.
 func (w *worker) serveConn(ln *listener, c *loop.Conn) {
-	engine := w.engine.Load()
-	cc := w.takeConn(ln, c, engine.ReadBufferSize)
-	if c.Tag != admitted {
+	cc := w.takeConn(ln, c)
+	switch {
+	case !cc.greet():
+	case c.Tag&(overConnections|overPerIP) != 0:
 		cc.turnAway()
-		w.putConn(cc)
-		return
+	default:
+		cc.run()
 	}
-	_ = engine.ServeConn(cc) // its errors went through malformed
-	if cc.phase == upgraded {
-		c.Keep()
-		return // the tunnel owns cc now
-	}
-	w.putConn(cc)
+	w.putConn(cc) // not deferred: what panicked may still be in use
 }
 
-func (w *worker) putConn(cc *clientConn) {
-	*cc = clientConn{forwarded: cc.forwarded[:0]}
-	w.conns = append(w.conns, cc)
-}
-
-func (w *worker) takeConn(ln *listener, c *loop.Conn, bufSize int) *clientConn {
+func (w *worker) takeConn(ln *listener, c *loop.Conn) *clientConn {
 	var cc *clientConn
 	if n := len(w.conns); n > 0 {
 		cc = w.conns[n-1]
@@ -117,58 +117,57 @@ func (w *worker) takeConn(ln *listener, c *loop.Conn, bufSize int) *clientConn {
 		cc = new(clientConn)
 	}
 	cc.Conn, cc.w, cc.ln = c, w, ln
-	cc.bufSize = bufSize
 	cc.peer.addr = c.RemoteAddrPort().Addr().Unmap()
 	cc.forwarded = fixedLines(cc.forwarded, c, cc.peer)
+	cc.headStart = w.loop.Now()
 	return cc
 }
 
-// headReceived runs when a head is complete. Asking for a read timeout makes
-// fasthttp call SetReadDeadline, which is how clientConn learns that the body
-// begins; requests without one are spared the call.
-func (w *worker) headReceived(h *fasthttp.RequestHeader) (rc fasthttp.RequestConfig) {
-	if h.ContentLength() != 0 && h.ContentLength() != -2 {
-		rc.ReadTimeout = time.Hour // not used: see clientConn.SetReadDeadline
+func (w *worker) putConn(cc *clientConn) {
+	w.putInput(cc.in.buf)
+	w.putInput(cc.head)
+	*cc = clientConn{forwarded: cc.forwarded[:0]}
+	w.conns = append(w.conns, cc)
+}
+
+// headReceived takes the body out of fasthttp's sight. What it would read of
+// one is read by requestbody.go; -2 is its word for a message without a body.
+func headReceived(h *fasthttp.RequestHeader) (rc fasthttp.RequestConfig) {
+	if h.ContentLength() != -2 {
+		h.SetContentLength(-2)
 	}
 	return rc
 }
 
-// expect answers "Expect: 100-continue" itself, and only for requests that will
-// be forwarded: what is refused is refused before the client sends its body.
-func (w *worker) expect(ctx *fasthttp.RequestCtx) int {
+// malformed answers a request that fasthttp does not understand. Weir reads it
+// too, and mostly has said why by then; two readers that disagree end in a 400.
+func (w *worker) malformed(ctx *fasthttp.RequestCtx, _ error) {
+	cc := ctx.Conn().(*clientConn)
+	if !cc.given {
+		return
+	}
 	ex := w.begin(ctx)
-	refused := true
-	switch {
-	case !ex.readHead():
-	case !ex.route():
-		ex.refuse(metrics.NoRoute)
-	case ex.site.maxBody > 0 && ex.head.contentLength != nil && number(ex.head.contentLength) > ex.site.maxBody:
-		ex.refuse(metrics.BodyTooLarge)
-	default:
-		refused = false
-	}
-	if !refused {
-		ok := ex.cc.send(continueLine, clientWriteIdle, time.Time{}) == nil
-		ex.abandon()
-		if ok {
-			return http.StatusContinue
-		}
-		return http.StatusExpectationFailed
-	}
 	ex.closing = true
+	if ex.readHead() {
+		ex.refuse(metrics.BadRequest)
+	}
 	ex.finish()
-	return http.StatusExpectationFailed
 }
 
-var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+// takeInput lends a buffer for what a client sends.
+func (w *worker) takeInput() []byte { return take(&w.inputs, inputSize) }
 
-// malformed answers what never became a request. fasthttp has forgotten what
-// there was of it, so the log does not know either.
-func (w *worker) malformed(ctx *fasthttp.RequestCtx, err error) {
-	ex := w.begin(ctx)
-	ex.closing = true
-	ex.refuse(ex.cc.reasonOf(err))
-	ex.finish()
+// putInput takes back a buffer of an input, which may have become a big one, or
+// one of no use to anybody else.
+func (w *worker) putInput(b []byte) {
+	switch len(b) {
+	case inputSize:
+		if len(w.inputs) < maxBuffers {
+			w.inputs = append(w.inputs, b)
+		}
+	case bigSize:
+		w.putBig(b)
+	}
 }
 
 // takeBuffer lends a buffer of bufferSize.

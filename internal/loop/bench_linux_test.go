@@ -47,8 +47,8 @@ func TestNoAllocation(t *testing.T) {
 		f("idling", func() {
 			c.SetIdle(o)
 			c.SetIdle(nil)
-			c.SetHangupTarget(c)
-			c.SetHangupTarget(nil)
+			c.SetHangupTarget(c, 0)
+			c.SetHangupTarget(nil, 0)
 			_ = c.Readable() || c.HungUp()
 		})
 		f("Park and Wake", func() {

@@ -43,6 +43,7 @@ type Conn struct {
 	unsure   bool // or not: the last one filled its buffer exactly
 	writable bool
 	hup      bool // the peer has closed its side, or the connection broke
+	broken   bool // it broke: what is written arrives nowhere
 	canceled bool
 	parked   bool // no coroutine: the next byte starts one
 	quiet    bool // in the waiting part of ReadIdle
@@ -58,6 +59,9 @@ type Conn struct {
 	reader, writer *coro // who waits in Read and Write
 	idle           IdleOwner
 	target         *Conn // cancelled when this one hangs up
+	grace          int64 // ns that target goes on when the peer has only closed its side
+	cancelAt       int64 // when target is cancelled then; 0: not
+	wroteAt        int64 // when a peer that has closed its side last took something
 	idleAt         int64 // when a quiet connection is parked, a parked one closed
 	timer          timer
 	remote, local  netip.AddrPort // local is looked up when first asked for
@@ -154,7 +158,11 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	return c.write(co, p)
+	n, err = c.write(co, p)
+	if c.hup && n > 0 {
+		c.wroteAt = c.l.now
+	}
+	return n, err
 }
 
 // awaitWrite parks until c is writable, or says why waiting is over.
@@ -191,16 +199,16 @@ func (c *Conn) wakeWriter() {
 	}
 }
 
-// event notes what the poller saw and wakes who waited for it. hup comes with
-// in or out, whichever now will not block.
-func (c *Conn) event(in, out, hup bool) {
+// event notes what the poller saw and wakes who waited for it. hup and broken
+// come with in or out, whichever now will not block.
+func (c *Conn) event(in, out, hup, broken bool) {
 	if c.released || c.closed.Load() {
 		return
 	}
 	if in || hup {
 		c.readable, c.unsure = true, false
 		if hup {
-			c.hangup()
+			c.hangup(broken)
 		}
 		switch {
 		case c.idle != nil:
@@ -266,6 +274,7 @@ func (c *Conn) arm() {
 	if c.quiet || c.parked {
 		sooner(c.idleAt)
 	}
+	sooner(c.cancelAt)
 	if at != 0 && !c.released {
 		c.l.timers.set(&c.timer, at)
 	}
@@ -283,6 +292,9 @@ func (c *Conn) expire(int64) {
 	}
 	if c.past(c.writeBy.Load()) {
 		c.wakeWriter()
+	}
+	if c.past(c.cancelAt) {
+		c.endGrace()
 	}
 	c.arm()
 }
@@ -332,7 +344,7 @@ func (c *Conn) leave() {
 // fail makes the error of a Read or Write, after which the peer is gone, whether
 // or not the poller has said so yet. io.EOF is the regular way.
 func (c *Conn) fail(op string, err error) error {
-	c.hangup()
+	c.hangup(err != io.EOF)
 	if err == io.EOF {
 		return io.EOF
 	}

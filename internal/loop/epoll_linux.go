@@ -106,7 +106,7 @@ func (ep *epoll) dispatch(ev *unix.EpollEvent) {
 		const broken = unix.EPOLLHUP | unix.EPOLLERR
 		c.event(ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|broken) != 0,
 			ev.Events&(unix.EPOLLOUT|broken) != 0,
-			ev.Events&(unix.EPOLLRDHUP|broken) != 0)
+			ev.Events&(unix.EPOLLRDHUP|broken) != 0, ev.Events&broken != 0)
 	}
 }
 

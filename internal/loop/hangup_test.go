@@ -137,9 +137,9 @@ func TestHangupTarget(t *testing.T) {
 					for !c.HungUp() {
 						c.Loop().Task().Sleep(time.Millisecond)
 					}
-					c.SetHangupTarget(up)
+					c.SetHangupTarget(up, 0)
 				} else {
-					c.SetHangupTarget(up)
+					c.SetHangupTarget(up, 0)
 					c.Loop().Go(func() { client.Close() })
 				}
 				if _, err := up.Read(make([]byte, 1)); !errors.Is(err, loop.ErrCanceled) {
@@ -161,8 +161,8 @@ func TestHangupTarget(t *testing.T) {
 				return
 			}
 			defer up.Close()
-			c.SetHangupTarget(up)
-			c.SetHangupTarget(nil)
+			c.SetHangupTarget(up, 0)
+			c.SetHangupTarget(nil, 0)
 			client.Close()
 			for !c.HungUp() {
 				c.Loop().Task().Sleep(time.Millisecond)

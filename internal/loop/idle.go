@@ -141,22 +141,50 @@ func (c *Conn) HungUp() bool { return c.hup }
 
 // SetHangupTarget ties t to c: when c's peer hangs up, or if it already has,
 // t's pending and later Reads and Writes return ErrCanceled. nil unties. Both
-// belong to the same loop, and it must be called there. The portable
-// implementation sees a hang-up only once what was sent before, but for 8 KiB,
-// has been read.
-func (c *Conn) SetHangupTarget(t *Conn) {
-	c.target = t
+// belong to the same loop, and it must be called there.
+//
+// A peer that has closed its side may still want to hear an answer, or be gone:
+// TCP does not tell. Then t goes on until c's peer has taken nothing for grace.
+// A connection that broke cancels at once. The portable implementation sees a
+// hang-up only once what was sent before, but for 8 KiB, has been read.
+func (c *Conn) SetHangupTarget(t *Conn, grace time.Duration) {
+	c.target, c.grace, c.cancelAt = t, int64(grace), 0
 	if t != nil && c.hup {
-		t.cancel()
+		c.beginGrace()
 	}
 }
 
-func (c *Conn) hangup() {
-	if c.hup {
+func (c *Conn) hangup(broken bool) {
+	if c.hup && (c.broken || !broken) {
 		return
 	}
-	c.hup = true
+	c.hup, c.broken = true, c.broken || broken
 	if c.target != nil {
+		c.beginGrace()
+	}
+}
+
+// beginGrace cancels the target, now or later.
+func (c *Conn) beginGrace() {
+	if c.broken || c.grace <= 0 {
+		c.cancelAt = 0
+		c.target.cancel()
+		return
+	}
+	if c.cancelAt == 0 {
+		c.cancelAt = c.l.now + c.grace
+		c.arm()
+	}
+}
+
+// endGrace cancels the target, unless the peer took something meanwhile.
+func (c *Conn) endGrace() {
+	c.cancelAt = 0
+	switch again := c.wroteAt + c.grace; {
+	case c.target == nil:
+	case again > c.l.now:
+		c.cancelAt = again // the caller arms
+	default:
 		c.target.cancel()
 	}
 }

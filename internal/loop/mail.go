@@ -123,8 +123,8 @@ func (l *Loop) act(m mail) {
 	case opAdopt:
 		l.adopt(m.conn)
 	case opEvent:
-		in, hup := m.conn.pipe.poll()
-		m.conn.event(in, false, hup)
+		in, hup, broken := m.conn.pipe.poll()
+		m.conn.event(in, false, hup, broken)
 	case opWrote:
 		m.conn.writable = true
 		m.conn.wakeWriter()

@@ -119,10 +119,11 @@ func (p *pipe) readAhead(c *Conn) {
 }
 
 // poll is the pipe's state as epoll would tell it.
-func (p *pipe) poll() (in, hup bool) {
+func (p *pipe) poll() (in, hup, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.full) > 0 || p.err != nil, p.err != nil
+	hup = p.err != nil
+	return len(p.full) > 0 || hup, hup, hup && p.err != io.EOF
 }
 
 // peek says whether a read would find something, and whether that is an end.

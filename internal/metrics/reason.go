@@ -10,27 +10,30 @@ type Reason uint8
 // The reasons. 502: a backend was tried and misbehaved. 503: nobody was tried.
 // 504: a timer fired.
 const (
-	NoReason        Reason = iota
-	NoRoute                // no route matches the request
-	NoHealthy              // the pool has backends, none is fit to serve
-	PoolEmpty              // the pool lists no backend, or none has an address yet
-	AllFull                // every backend is at its max_requests
-	ConnectRefused         // the backend's address did not accept
-	ConnectTimeout         // nor did it refuse, in time
-	UpstreamReset          // the backend closed before its answer was complete
-	UpstreamTimeout        // the backend was silent for too long
-	BadResponse            // what the backend sent is not an HTTP answer
-	RequestTimeout         // the whole request took longer than it may
-	HeaderTooLarge         // the client's header is over the limit
-	URITooLong             // so is its request line
-	BodyTooLarge           // or its body
-	BadRequest             // what the client sent is not an HTTP request
-	ClientTimeout          // the client was silent in the middle of its request
-	ClientClosed           // the client left before the answer: never an answer, only in the log
-	RateLimited            // the client asked too often
-	Denied                 // the client may not come in
-	ShuttingDown           // Weir is about to leave
-	Stale                  // a kept connection turned out to be closed: a reason to try again, never an answer
+	NoReason          Reason = iota
+	NoRoute                  // no route matches the request
+	NoHealthy                // the pool has backends, none is fit to serve
+	PoolEmpty                // the pool lists no backend, or none has an address yet
+	AllFull                  // every backend is at its max_requests
+	ConnectRefused           // the backend's address did not accept
+	ConnectTimeout           // nor did it refuse, in time
+	UpstreamReset            // the backend closed before its answer was complete
+	UpstreamTimeout          // the backend was silent for too long
+	BadResponse              // what the backend sent is not an HTTP answer
+	RequestTimeout           // the whole request took longer than it may
+	HeaderTooLarge           // the client's header is over the limit
+	URITooLong               // so is its request line
+	BodyTooLarge             // or its body
+	BadRequest               // what the client sent is not an HTTP request
+	ClientTimeout            // the client was silent in the middle of its request
+	ClientClosed             // the client left before the answer: never an answer, only in the log
+	RateLimited              // the client asked too often
+	Denied                   // the client may not come in
+	Unauthorized             // nor without a name and a password
+	MethodNotAllowed         // the route does not take this method
+	ExpectationFailed        // the client expects something that Weir does not know
+	ShuttingDown             // Weir is about to leave
+	Stale                    // a kept connection turned out to be closed: a reason to try again, never an answer
 	reasons
 )
 
@@ -38,27 +41,30 @@ var reasonTable = [reasons]struct {
 	text   string
 	status int
 }{
-	NoReason:        {"", 0},
-	NoRoute:         {"no_route", http.StatusNotFound},
-	NoHealthy:       {"no_healthy", http.StatusServiceUnavailable},
-	PoolEmpty:       {"pool_empty", http.StatusServiceUnavailable},
-	AllFull:         {"all_full", http.StatusServiceUnavailable},
-	ConnectRefused:  {"connect_refused", http.StatusBadGateway},
-	ConnectTimeout:  {"connect_timeout", http.StatusGatewayTimeout},
-	UpstreamReset:   {"upstream_reset", http.StatusBadGateway},
-	UpstreamTimeout: {"upstream_timeout", http.StatusGatewayTimeout},
-	BadResponse:     {"bad_response", http.StatusBadGateway},
-	RequestTimeout:  {"request_timeout", http.StatusGatewayTimeout},
-	HeaderTooLarge:  {"header_too_large", http.StatusRequestHeaderFieldsTooLarge},
-	URITooLong:      {"uri_too_long", http.StatusRequestURITooLong},
-	BodyTooLarge:    {"body_too_large", http.StatusRequestEntityTooLarge},
-	BadRequest:      {"bad_request", http.StatusBadRequest},
-	ClientTimeout:   {"client_timeout", http.StatusRequestTimeout},
-	ClientClosed:    {"client_closed", statusClientClosed},
-	RateLimited:     {"rate_limited", http.StatusTooManyRequests},
-	Denied:          {"denied", http.StatusForbidden},
-	ShuttingDown:    {"shutting_down", http.StatusServiceUnavailable},
-	Stale:           {"stale", http.StatusBadGateway},
+	NoReason:          {"", 0},
+	NoRoute:           {"no_route", http.StatusNotFound},
+	NoHealthy:         {"no_healthy", http.StatusServiceUnavailable},
+	PoolEmpty:         {"pool_empty", http.StatusServiceUnavailable},
+	AllFull:           {"all_full", http.StatusServiceUnavailable},
+	ConnectRefused:    {"connect_refused", http.StatusBadGateway},
+	ConnectTimeout:    {"connect_timeout", http.StatusGatewayTimeout},
+	UpstreamReset:     {"upstream_reset", http.StatusBadGateway},
+	UpstreamTimeout:   {"upstream_timeout", http.StatusGatewayTimeout},
+	BadResponse:       {"bad_response", http.StatusBadGateway},
+	RequestTimeout:    {"request_timeout", http.StatusGatewayTimeout},
+	HeaderTooLarge:    {"header_too_large", http.StatusRequestHeaderFieldsTooLarge},
+	URITooLong:        {"uri_too_long", http.StatusRequestURITooLong},
+	BodyTooLarge:      {"body_too_large", http.StatusRequestEntityTooLarge},
+	BadRequest:        {"bad_request", http.StatusBadRequest},
+	ClientTimeout:     {"client_timeout", http.StatusRequestTimeout},
+	ClientClosed:      {"client_closed", statusClientClosed},
+	RateLimited:       {"rate_limited", http.StatusTooManyRequests},
+	Denied:            {"denied", http.StatusForbidden},
+	Unauthorized:      {"unauthorized", http.StatusUnauthorized},
+	MethodNotAllowed:  {"method_not_allowed", http.StatusMethodNotAllowed},
+	ExpectationFailed: {"expectation_failed", http.StatusExpectationFailed},
+	ShuttingDown:      {"shutting_down", http.StatusServiceUnavailable},
+	Stale:             {"stale", http.StatusBadGateway},
 }
 
 // statusClientClosed is nginx's 499: the client went away. It is logged, never sent.

@@ -1,0 +1,149 @@
+package proxy
+
+import "bytes"
+
+// A path can mean different things to different readers: an escaped slash is a
+// slash to some, ";x" behind a segment is a parameter to others, and there are
+// those that decode twice. Weir routes by one reading, the normal form. So that
+// no request is routed by one and served by another, a path in which others are
+// possible goes on only where each of them leads to the same route.
+
+// liberty is a set of liberties that a reader of paths may take.
+type liberty uint8
+
+const (
+	readSlashes liberty = 1 << iota // %2F, %5C and so \ are slashes
+	readParams                      // what follows a semicolon is not part of the segment
+	readTwice                       // what is escaped twice is decoded twice
+	liberties
+)
+
+// pathHandling says what is forwarded of a path.
+type pathHandling uint8
+
+const (
+	pathNormalize pathHandling = iota // its normal form
+	pathReject                        // nothing, if it is not in normal form
+	pathRaw                           // what the client sent
+)
+
+func pathHandlingOf(word string) pathHandling {
+	switch word {
+	case "reject":
+		return pathReject
+	case "raw":
+		return pathRaw
+	}
+	return pathNormalize
+}
+
+// isDoubtful reports whether a path in normal form leaves room for readings.
+func isDoubtful(path []byte) bool {
+	if bytes.IndexByte(path, ';') >= 0 {
+		return true
+	}
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' {
+			switch string(path[i+1 : i+3]) {
+			case "2F", "5C", "25":
+				return true
+			}
+			i += 2
+		}
+	}
+	return false
+}
+
+// oneReading reports whether every reading of the path leads to the route that
+// was found, and whether that route takes paths like this one.
+func (ex *exchange) oneReading() bool {
+	t := &ex.target
+	raw := ex.site.paths == pathRaw && !t.normal
+	if ex.site.paths == pathReject && !t.normal || raw && !ex.leadsHere(t.raw) {
+		return false
+	}
+	if !t.doubtful {
+		return true
+	}
+	for how := liberty(1); how < liberties; how++ {
+		path, ok := read(append(ex.extra[:0], t.path...), how)
+		ex.extra = path
+		if !ok || !ex.leadsHere(path) {
+			return false
+		}
+	}
+	return true
+}
+
+// leadsHere looks up another path for the same request.
+func (ex *exchange) leadsHere(path []byte) bool {
+	ex.matching.Path = path
+	site, ok := ex.lc.routes.Lookup(&ex.matching)
+	ex.matching.Path = ex.target.path
+	return ok && site == ex.site
+}
+
+// read changes a path in normal form into what a reader with these liberties
+// makes of it, in place. It reports false where that climbs above the root.
+func read(p []byte, how liberty) ([]byte, bool) {
+	if how&readTwice != 0 {
+		p = decodeTwice(p)
+	}
+	if how&readParams != 0 {
+		p = dropParams(p)
+	}
+	if how&readSlashes != 0 {
+		p = decodeSlashes(p)
+	}
+	return removeDots(p)
+}
+
+// decodeTwice decodes each escape of a percent sign, and what it then begins.
+func decodeTwice(p []byte) []byte {
+	out := p[:0]
+	for i := 0; i < len(p); i++ {
+		if p[i] != '%' || i+4 >= len(p) || p[i+1] != '2' || p[i+2] != '5' || !isHex(p[i+3]) || !isHex(p[i+4]) {
+			out = append(out, p[i])
+			continue
+		}
+		v := unhex(p[i+3])<<4 | unhex(p[i+4])
+		i += 4
+		if isUnreserved(v) || v == ';' {
+			out = append(out, v)
+		} else {
+			out = appendEscape(out, v) // three bytes for five
+		}
+	}
+	return out
+}
+
+// dropParams cuts each segment at its semicolon.
+func dropParams(p []byte) []byte {
+	out, dropping := p[:0], false
+	for _, c := range p {
+		switch c {
+		case ';':
+			dropping = true
+		case '/':
+			dropping = false
+		}
+		if !dropping {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// decodeSlashes makes slashes of escaped slashes and backslashes.
+func decodeSlashes(p []byte) []byte {
+	out := p[:0]
+	for i := 0; i < len(p); i++ {
+		if p[i] == '%' && i+2 < len(p) && (string(p[i+1:i+3]) == "2F" || string(p[i+1:i+3]) == "5C") {
+			out = append(out, '/')
+			i += 2
+			continue
+		}
+		out = append(out, p[i])
+	}
+	return out
+}

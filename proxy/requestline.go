@@ -1,0 +1,76 @@
+package proxy
+
+import "bytes"
+
+// requestLine is the first line of a request, taken apart: views of it.
+type requestLine struct {
+	method []byte
+	target []byte
+	http10 bool
+}
+
+// parse reads a line with its end (RFC 9112, section 3). It takes no liberties:
+// single spaces, a token, a target without blanks or controls, and one of the
+// two versions that Weir speaks.
+func (l *requestLine) parse(b []byte) bool {
+	*l = requestLine{}
+	if len(b) < 2 || b[len(b)-1] != '\n' || b[len(b)-2] != '\r' {
+		return false
+	}
+	b = b[:len(b)-2]
+	sp := bytes.IndexByte(b, ' ')
+	if sp < 1 || !isMethod(b[:sp]) {
+		return false
+	}
+	l.method, b = b[:sp], b[sp+1:]
+	sp = bytes.IndexByte(b, ' ')
+	if sp < 1 {
+		return false
+	}
+	l.target = b[:sp]
+	switch string(b[sp+1:]) {
+	case "HTTP/1.1":
+	case "HTTP/1.0":
+		l.http10 = true
+	default:
+		return false
+	}
+	return !hasBlank(l.target)
+}
+
+func isMethod(b []byte) bool {
+	for _, c := range b {
+		if tokenChar[c] == noTokenChar {
+			return false
+		}
+	}
+	return true
+}
+
+// hasBlank looks for controls, tabs among them, and spaces.
+func hasBlank(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// beginsLine reports whether b, which has no line end yet, can be the beginning
+// of a request line: a TLS handshake or a binary protocol cannot.
+func beginsLine(b []byte) bool {
+	for _, c := range b {
+		switch {
+		case c == '\r':
+			return b[len(b)-1] == '\r' && bytes.IndexByte(b, '\r') == len(b)-1
+		case c < ' ' || c == 0x7f:
+			return false
+		case c == ' ':
+			return tokenChar[b[0]] != noTokenChar
+		case bytes.IndexByte(b, ' ') < 0 && tokenChar[c] == noTokenChar:
+			return false
+		}
+	}
+	return true
+}
