@@ -24,12 +24,14 @@ type Check interface {
 // TCP is the Check that is content when a connection opens. The zero value
 // connects to the backend's own port.
 type TCP struct {
-	Port int // asked instead of the backend's own port; 0: the backend's own. Unix sockets have none
+	Port  int    // asked instead of the backend's own port; 0: the backend's own. Unix sockets have none
+	Hello []byte // sent to the backend's own port: it may want a PROXY header
 }
 
-// Probe connects to addr and closes the connection again, without a byte sent.
+// Probe connects to addr and closes the connection again, without a byte sent
+// but the Hello.
 func (c TCP) Probe(ctx context.Context, addr string) error {
-	conn, err := dial(ctx, withPort(addr, c.Port))
+	conn, err := dialHello(ctx, withPort(addr, c.Port), c.Port, c.Hello)
 	if err != nil {
 		return err
 	}
@@ -47,6 +49,23 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1} // it lives for one probe
 	conn, err := d.DialContext(ctx, network, addr)
 	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return conn, nil
+}
+
+// dialHello opens a connection and sends hello on it, unless it goes to a port
+// that only answers checks.
+func dialHello(ctx context.Context, addr string, port int, hello []byte) (net.Conn, error) {
+	conn, err := dial(ctx, addr)
+	if err != nil || port != 0 || len(hello) == 0 {
+		return conn, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline) // the write below says if it is closed
+	}
+	if _, err := conn.Write(hello); err != nil {
+		_ = conn.Close()
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return conn, nil

@@ -37,6 +37,7 @@ type HTTP struct {
 	Expect []Range // statuses that pass; empty is 200-399
 	Body   string  // must occur in the first 64 KiB of the answer; "" passes anything
 	Port   int     // asked instead of the backend's own port; 0: the backend's own
+	Hello  []byte  // sent before the request to the backend's own port: it may want a PROXY header
 }
 
 // Probe sends the request to addr and judges the answer.
@@ -47,7 +48,7 @@ func (c HTTP) Probe(ctx context.Context, addr string) error {
 		return err
 	}
 	t := &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, addr) },
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dialHello(ctx, addr, c.Port, c.Hello) },
 		DisableKeepAlives:      true,
 		DisableCompression:     true, // Body is compared with what the backend says, not with a packed form of it
 		MaxResponseHeaderBytes: maxCheckHeader,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 
+	"weir/internal/basicauth"
 	"weir/internal/metrics"
 )
 
@@ -13,17 +14,51 @@ import (
 func (ex *exchange) admit() bool {
 	s := ex.site
 	switch {
+	case s.deny.Contains(ex.client), !s.allow.Empty() && !s.allow.Contains(ex.client):
+		ex.refuse(metrics.Denied)
 	case s.maxBody > 0 && ex.body.length > s.maxBody:
 		ex.refuse(metrics.BodyTooLarge)
 	case string(ex.method) == http.MethodTrace && !s.trace:
 		ex.refuse(metrics.MethodNotAllowed)
 	case ex.isLastHop():
 		ex.answerLastHop()
+	case !ex.underLimit(), !ex.authorized():
 	default:
 		ex.upgrade = ex.mayUpgrade()
 		return true
 	}
 	return false
+}
+
+// authorized asks for a name and a password where the route does. What was
+// verified a while ago is known; the rest is hashed on a goroutine, for that
+// takes longer than a loop may. Where it reports false the request has been
+// refused.
+func (ex *exchange) authorized() bool {
+	g := ex.site.guard
+	if g == nil {
+		return true
+	}
+	header, ok := ex.head.Get("authorization", 0)
+	if _, more := ex.head.Get("authorization", 1); !ok || more {
+		ex.refuse(metrics.Unauthorized)
+		return false
+	}
+	now := ex.w.loop.Now()
+	allowed, known := g.Cached(header, now)
+	if !known {
+		var res basicauth.Result
+		ex.w.loop.Task().Block(func() { res = g.Verify(header, now) })
+		if res.Verdict == basicauth.Busy {
+			ex.refuse(metrics.RateLimited)
+			return false
+		}
+		allowed = res.Verdict == basicauth.Allowed
+	}
+	if !allowed {
+		ex.refuse(metrics.Unauthorized)
+	}
+	return allowed
 }
 
 // mayUpgrade reports whether a request asks for another protocol, properly, and

@@ -51,8 +51,7 @@ pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{addres
 		}
 	}
 	f("GET", 0, "GET /some/path?q=1 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: test\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=1234567890\r\n\r\n", hello)
-	// fasthttp makes an io.LimitReader to read ahead in a body with a length.
-	f("POST with a small body", 1, "POST /form HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world", hello)
+	f("POST with a small body", 0, "POST /form HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world", hello)
 	f("a path that is normalised", 0, "GET /a/../b//c/%7Ed HTTP/1.1\r\nHost: a.example\r\n\r\n", hello)
 	f("an answer of Weir's", 0, "GET /none HTTP/1.1\r\nHost: c.example\r\n\r\n", "this host and path\n")
 	f("chunks", 0, "GET / HTTP/1.1\r\nHost: chunks.example\r\n\r\n", "0\r\n\r\n")

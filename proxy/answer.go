@@ -29,7 +29,7 @@ var sentences = map[metrics.Reason]string{
 	metrics.BodyTooLarge:      "the body of the request is too large",
 	metrics.BadRequest:        "this is not a well-formed HTTP/1.1 request",
 	metrics.ClientTimeout:     "the request did not arrive in time",
-	metrics.RateLimited:       "too many connections from this address",
+	metrics.RateLimited:       "too many requests or connections from this client",
 	metrics.Denied:            "this client may not come in",
 	metrics.Unauthorized:      "this needs a name and a password",
 	metrics.MethodNotAllowed:  "this method is not served here",
@@ -123,9 +123,15 @@ func (ex *exchange) appendOwnHead(dst []byte, contentType string, length int64) 
 		dst = append(append(append(dst, "X-Weir-Reason: "...), ex.reason.String()...), crlf...)
 	}
 	if (ex.status == http.StatusServiceUnavailable || ex.status == http.StatusTooManyRequests) && rules.leaves("retry-after") {
-		dst = append(dst, "Retry-After: 1\r\n"...)
+		dst = append(appendInt(append(dst, "Retry-After: "...), max(1, ex.retryAfter)), crlf...)
 	}
-	return dst
+	if ex.status == http.StatusUnauthorized && ex.site != nil {
+		dst = append(dst, ex.site.challenge...)
+	}
+	if ex.reason == metrics.MethodNotAllowed {
+		dst = append(dst, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
+	}
+	return append(dst, ex.quota...)
 }
 
 // appendConnection says whether the connection goes on, where that is not

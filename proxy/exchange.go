@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"weir/internal/compress"
 	"weir/internal/metrics"
 	"weir/internal/route"
 	"weir/pool"
@@ -55,6 +56,14 @@ type exchange struct {
 	pace      pace        // at which the client takes the answer
 	out       []byte      // the head on its way to a backend, then the answer's to the client
 	extra     []byte
+	quota     []byte // header lines that tell a client of its rate limit
+
+	coding     compress.Coding   // what Weir does to the answer's body
+	enc        *compress.Encoder // does it; nil for an answer without a body
+	packed     []byte            // what came out of enc
+	mayPack    bool              // another client might get the body encoded
+	varies     bool              // the answer's own Vary says that it does
+	retryAfter int64             // seconds; 0: one
 
 	tried    pool.Tried
 	attempts []attempt
@@ -283,12 +292,13 @@ func (ex *exchange) abandon() {
 
 // release lets go of everything that is not the exchange's own memory.
 func (ex *exchange) release() {
+	ex.w.encoders.Put(ex.enc)
 	out := ex.out[:0]
 	if cap(out) > maxKept {
 		out = make([]byte, 0, outSize)
 	}
 	*ex = exchange{
-		w: ex.w, idBuf: ex.idBuf, out: out, extra: ex.extra[:0], attempts: ex.attempts[:0],
+		w: ex.w, idBuf: ex.idBuf, out: out, extra: ex.extra[:0], quota: ex.quota[:0], packed: ex.packed[:0], attempts: ex.attempts[:0],
 		head:   ex.head.empty(),
 		answer: responseHead{head: ex.answer.head.empty()},
 		target: target{scratch: ex.target.scratch[:0]},

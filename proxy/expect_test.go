@@ -51,6 +51,69 @@ func TestExpectContinue(t *testing.T) {
 	})
 }
 
+// A backend may refuse a body before it is sent, ask for it, or not know the
+// question.
+func TestExpectAsksTheBackend(t *testing.T) {
+	onBoth(t, func(t *testing.T, o loop.Options) {
+		const put = "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 5\r\n\r\n"
+		b := testkit.NewBackend(t, func(x *testkit.Exchange) bool {
+			x.Write("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno")
+			return true
+		})
+		w := testkit.StartOn(t, before(b), o)
+		c := testkit.Dial(t, w.Addr("web"))
+		c.Send(put)
+		if r := c.Read("PUT"); r.Status != 401 || r.Body != "no" || !c.Closed() {
+			t.Fatal(r) // the body may come or not: nothing can follow
+		}
+		eventually(t, "the backend's connection, on which a body is due, is closed", func() bool { return b.Open.Load() == 0 })
+
+		b.Become(func(x *testkit.Exchange) bool {
+			x.Write("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+			return testkit.Echo(x)
+		})
+		c = testkit.Dial(t, w.Addr("web"))
+		for range 2 {
+			c.Send(put)
+			for _, want := range []int{103, 100} {
+				if r := c.Read("PUT"); r.Status != want {
+					t.Fatalf("%v, want %d", r, want)
+				}
+			}
+			c.Send("hello")
+			if r := c.Read("PUT"); r.Status != 200 || !strings.HasSuffix(r.Body, "hello") || !r.Persists() {
+				t.Fatal(r)
+			}
+		}
+		// it says nothing: the client is asked all the same
+		b.Become(testkit.Echo)
+		c.Send(put)
+		if r := c.Read("PUT"); r.Status != 100 {
+			t.Fatal(r)
+		}
+		c.Send("hello")
+		if r := c.Read("PUT"); r.Status != 200 || !strings.HasSuffix(r.Body, "hello") || !r.Persists() {
+			t.Fatal(r)
+		}
+		// a client that does not wait is not told
+		c.Send(put + "hello")
+		if r := c.Read("PUT"); r.Status != 200 || strings.Contains(r.Body, "Expect") {
+			t.Fatal(r)
+		}
+		// HTTP/1.0 knows no expectations, and nobody knows this one
+		old := testkit.Dial(t, w.Addr("web"))
+		old.Send("PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
+		if r := old.Read("PUT"); r.Status != 200 {
+			t.Fatal(r)
+		}
+		c.Send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\nContent-Length: 5\r\n\r\n")
+		refused(t, c.Read("PUT"), 417, "expectation_failed")
+		if !c.Closed() {
+			t.Error("the connection goes on although a body may follow")
+		}
+	})
+}
+
 // Interim answers of a backend go to the client, but not 100: Weir said that.
 func TestInterimAnswers(t *testing.T) {
 	hint := testkit.Interim(103, testkit.Answer(200, "done"), "Link: </a.css>; rel=preload")

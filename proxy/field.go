@@ -34,8 +34,19 @@ const (
 	fieldAcceptEncoding
 )
 
-// fieldOf classifies a header name. The length decides most of it.
+// fieldOf classifies a header name: by its beginning where it is one of a
+// family, else as a whole.
 func fieldOf(name []byte) field {
+	if len(name) > 8 && name[0]|0x20 == 'x' && name[1] == '-' {
+		if f := familyOf(name); f != fieldOther {
+			return f
+		}
+	}
+	return shortFieldOf(name)
+}
+
+// shortFieldOf goes by the length, which decides most of it.
+func shortFieldOf(name []byte) field {
 	switch len(name) {
 	case 2:
 		return pick(name, "te", fieldHop)
@@ -92,48 +103,41 @@ func longFieldOf(name []byte) field {
 		}
 		return pick(name, "content-length", fieldContentLength)
 	case 15:
-		if equalFold(name, "accept-encoding") {
-			return fieldAcceptEncoding
-		}
-		return pick(name, "x-forwarded-for", fieldForwardedFor)
+		return pick(name, "accept-encoding", fieldAcceptEncoding)
 	case 16:
-		switch {
-		case equalFold(name, "content-encoding"):
+		if equalFold(name, "content-encoding") {
 			return fieldContentEncoding
-		case equalFold(name, "x-forwarded-host"):
-			return fieldForwardedHost
-		case equalFold(name, "x-forwarded-port"):
-			return fieldForwardedPort
 		}
 		return pick(name, "proxy-connection", fieldHop)
 	case 17:
-		if equalFold(name, "x-forwarded-proto") {
-			return fieldForwardedProto
-		}
 		return pick(name, "transfer-encoding", fieldTransferEncoding)
 	case 18:
-		if equalFold(name, "proxy-authenticate") {
-			return fieldHop
-		}
+		return pick(name, "proxy-authenticate", fieldHop)
 	case 19:
-		if equalFold(name, "proxy-authorization") {
-			return fieldHop
-		}
-	}
-	return familyOf(name)
-}
-
-// familyOf knows the names that share a beginning.
-func familyOf(name []byte) field {
-	switch {
-	case len(name) < 8 || name[0]|0x20 != 'x' || name[1] != '-':
-		return fieldOther
-	case equalFold(name[:7], "x-weir-"):
-		return fieldWeir
-	case len(name) > 12 && equalFold(name[:12], "x-forwarded-"):
-		return fieldForwardedMore
+		return pick(name, "proxy-authorization", fieldHop)
 	}
 	return fieldOther
+}
+
+// familyOf knows X-Weir-* and X-Forwarded-*.
+func familyOf(name []byte) field {
+	switch {
+	case equalFold(name[:7], "x-weir-"):
+		return fieldWeir
+	case len(name) <= 12 || !equalFold(name[:12], "x-forwarded-"):
+		return fieldOther
+	}
+	switch rest := name[12:]; {
+	case equalFold(rest, "for"):
+		return fieldForwardedFor
+	case equalFold(rest, "host"):
+		return fieldForwardedHost
+	case equalFold(rest, "port"):
+		return fieldForwardedPort
+	case equalFold(rest, "proto"):
+		return fieldForwardedProto
+	}
+	return fieldForwardedMore
 }
 
 func pick(name []byte, want string, f field) field {

@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/loop"
 	"weir/internal/metrics"
+	"weir/internal/proxyproto"
 	"weir/pool"
 )
 
@@ -178,6 +179,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	if err != nil {
 		return ex.failed(lease, failure{at: dialing, err: err}, start), false
 	}
+	up.hello = ex.site.hello
 	if !up.reused {
 		at.connect = up.connect
 	}
@@ -210,7 +212,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 // wants says how careful to be with connections that were used before.
 func (ex *exchange) wants(fresh bool) care {
 	switch {
-	case fresh:
+	case fresh || ex.site.hello > 0:
 		return freshOnly
 	case isIdempotent(ex.method):
 		return anyIdle
@@ -259,6 +261,11 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 	}
 	ex.out = out
 	up.c.SetWriteDeadline(ex.by(ex.site.timeouts.Response))
+	if up.hello > 0 {
+		if _, err := up.c.Write(ex.greeting(up.hello)); err != nil {
+			return failure{at: sending, err: err, unsent: true}
+		}
+	}
 	if n, err := up.c.Write(out); err != nil {
 		return failure{at: sending, err: err, unsent: n == 0}
 	}
@@ -276,6 +283,12 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 		return failure{at: at, err: err, body: ex.pump.fault()}
 	}
 	return failure{at: at, err: err}
+}
+
+// greeting is the PROXY header that tells a backend for whom its connection is.
+func (ex *exchange) greeting(version int) []byte {
+	ex.extra = proxyproto.Append(ex.extra[:0], version, ex.cc.RemoteAddrPort(), ex.cc.LocalAddrPort())
+	return ex.extra
 }
 
 // expectWait is how long a backend may think about an expectation. Then the

@@ -48,21 +48,25 @@ func (in *input) look(limit int) (whole bool, reason metrics.Reason) {
 		}
 		return true, metrics.NoReason
 	}
-	in.seen = max(len(b)-3, 0)
-	if !in.lineOK {
-		end := bytes.IndexByte(b, '\n')
-		switch {
-		case end >= 0 && !new(requestLine).parse(b[:end+1]):
-			return false, metrics.BadRequest
-		case end < 0 && !beginsLine(b):
-			return false, metrics.BadRequest
-		}
-		in.lineOK = end >= 0
+	if !in.lineOK && !in.lookAtLine(b) {
+		return false, metrics.BadRequest
 	}
+	in.seen = max(len(b)-3, 0)
 	if len(b) >= limit {
 		return false, tooLong(b)
 	}
 	return false, metrics.NoReason
+}
+
+// lookAtLine checks what is new of a request line: a line that comes byte by
+// byte is not looked at as a whole each time.
+func (in *input) lookAtLine(b []byte) bool {
+	end := bytes.IndexByte(b[in.seen:], '\n')
+	if end >= 0 {
+		in.lineOK = new(requestLine).parse(b[:in.seen+end+1])
+		return in.lineOK
+	}
+	return beginsLine(b, in.seen)
 }
 
 // skipBlanks drops empty lines before a request line: some clients of old send

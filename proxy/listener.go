@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"weir/internal/cidr"
 	"weir/internal/config"
 	"weir/internal/loop"
 	"weir/internal/metrics"
@@ -34,7 +35,8 @@ type listener struct {
 type listenerConfig struct {
 	ln       *listener
 	name     string
-	trusted  []netip.Prefix
+	trusted  cidr.Set
+	greeting greeting
 	timeouts config.Timeouts
 	limits   config.Limits
 	routes   *route.Table[*site]
@@ -77,26 +79,37 @@ const (
 // Opened counts a connection and decides whether it is one too many; it is told
 // so when it asks for something (loop.Watcher).
 func (ln *listener) Opened(c *loop.Conn) {
-	limits := &ln.config().limits
-	ip := c.RemoteAddrPort().Addr().Unmap()
+	lc := ln.config()
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	ln.total++
-	ln.byIP[ip]++
-	switch {
-	case limits.Connections > 0 && ln.total > limits.Connections:
+	if ln.total++; lc.limits.Connections > 0 && ln.total > lc.limits.Connections {
 		c.Tag |= overConnections
-	case limits.ConnectionsPerIP > 0 && ln.byIP[ip] > limits.ConnectionsPerIP && ip.IsValid():
-		c.Tag |= overPerIP
+	}
+	ln.remember(c, &lc.limits)
+	if lc.greeting != greetNone && lc.trusts(c.RemoteAddrPort().Addr().Unmap()) {
+		c.Tag &^= overPerIP // it will say for whom it comes
 	}
 }
 
 // Closed forgets a connection (loop.Watcher).
 func (ln *listener) Closed(c *loop.Conn) {
-	ip := c.RemoteAddrPort().Addr().Unmap()
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	ln.total--
+	ln.forget(c)
+}
+
+// remember counts a connection for its client's address. Its caller holds mu.
+func (ln *listener) remember(c *loop.Conn, limits *config.Limits) {
+	ip := c.RemoteAddrPort().Addr().Unmap()
+	ln.byIP[ip]++
+	if limits.ConnectionsPerIP > 0 && ln.byIP[ip] > limits.ConnectionsPerIP && ip.IsValid() {
+		c.Tag |= overPerIP
+	}
+}
+
+func (ln *listener) forget(c *loop.Conn) {
+	ip := c.RemoteAddrPort().Addr().Unmap()
 	if ln.byIP[ip]--; ln.byIP[ip] == 0 {
 		delete(ln.byIP, ip)
 	}

@@ -19,7 +19,7 @@ func (p *pace) limit(now time.Time) time.Time {
 	if p == nil || p.least <= 0 {
 		return time.Time{}
 	}
-	earned := time.Duration(float64(p.bytes) / float64(p.least) * float64(time.Second))
+	earned := time.Duration(min(float64(p.bytes)/float64(p.least)*float64(time.Second), 1e18)) // 31 years
 	return now.Add(max(paceGrace, earned) - p.waited)
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"weir/internal/compress"
 	"weir/internal/metrics"
 	"weir/pool"
 )
@@ -22,6 +23,7 @@ func (ex *exchange) reply(up *upConn) verdict {
 	if ex.http10 && (h.framing == frameChunked || h.framing == frameClose) {
 		ex.closing = true // an HTTP/1.0 client finds the end by the close
 	}
+	ex.chooseCoding()
 	ex.replyHead()
 	up.r += h.size
 	if err := ex.relay(up); err != nil {
@@ -72,13 +74,15 @@ func (ex *exchange) replyHead() {
 		case len(rules.drop) > 0 && rules.drops(l.name):
 		case l.kind != fieldOther:
 			dst = ex.appendReplySpecial(dst, l)
+		case ex.coding != compress.None && isOfBytes(l.name):
 		case len(h.hopNames) == 0 || !h.named(l.name):
 			dst = append(dst, l.raw...)
 		}
 	}
-	if h.framing == frameClose && !ex.http10 {
+	if (h.framing == frameClose || h.framing == frameLength && ex.enc != nil) && !ex.http10 {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
+	dst = append(ex.appendCoding(dst), ex.quota...)
 	if !h.date && rules.leaves("date") {
 		dst = append(append(append(dst, "Date: "...), ex.w.date()...), crlf...)
 	}
@@ -96,7 +100,7 @@ func (ex *exchange) appendReplySpecial(dst []byte, l *line) []byte {
 	case fieldHop, fieldConnection, fieldUpgrade:
 		return dst
 	case fieldContentLength:
-		if h.status == 204 || h.status < 200 {
+		if h.status == 204 || h.status < 200 || ex.coding != compress.None {
 			return dst
 		}
 	case fieldTransferEncoding:
@@ -108,6 +112,10 @@ func (ex *exchange) appendReplySpecial(dst []byte, l *line) []byte {
 		if h.framing != frameChunked || ex.http10 {
 			return dst
 		}
+	case fieldETag:
+		return ex.appendETag(dst, l)
+	case fieldVary:
+		ex.varies = ex.varies || hasToken(l.value, "accept-encoding") || hasToken(l.value, "*")
 	}
 	return append(dst, l.raw...)
 }
@@ -144,13 +152,23 @@ func (ex *exchange) relayLength(up *upConn, left int64) error {
 			continue
 		}
 		b = b[:min(int64(len(b)), left)]
-		if err := ex.pass(b); err != nil {
+		if err := ex.passLength(b); err != nil {
 			return err
 		}
 		up.r += len(b)
 		left -= int64(len(b))
 	}
+	if ex.enc != nil {
+		return ex.endChunks(nil)
+	}
 	return nil
+}
+
+func (ex *exchange) passLength(b []byte) error {
+	if ex.enc != nil {
+		return ex.passChunk(b)
+	}
+	return ex.pass(b)
 }
 
 func (ex *exchange) relayChunked(up *upConn) error {
@@ -161,8 +179,8 @@ func (ex *exchange) relayChunked(up *upConn) error {
 			return err
 		}
 		if used == 0 {
-			if ex.flush() != nil {
-				return errClientGone
+			if err := ex.pause(); err != nil {
+				return err
 			}
 			if err := ex.more(up); err != nil {
 				return unexpected(err)
@@ -174,8 +192,7 @@ func (ex *exchange) relayChunked(up *upConn) error {
 		}
 		up.r += used
 	}
-	ex.endChunks(c.trailers)
-	return nil
+	return ex.endChunks(c.trailers)
 }
 
 func (ex *exchange) relayUntilClose(up *upConn) error {
@@ -187,18 +204,35 @@ func (ex *exchange) relayUntilClose(up *upConn) error {
 			up.r = up.e
 			continue
 		}
-		if ex.flush() != nil {
-			return errClientGone
+		if err := ex.pause(); err != nil {
+			return err
 		}
 		switch err := ex.more(up); err {
 		case nil:
 		case io.EOF:
-			ex.endChunks(nil)
-			return nil
+			return ex.endChunks(nil)
 		default:
 			return err
 		}
 	}
+}
+
+// pause sends all that is here, for the backend has stopped to think: whoever
+// waits for a part of the answer shall have it.
+func (ex *exchange) pause() error {
+	if ex.enc != nil {
+		var err error
+		if ex.packed, err = ex.enc.Flush(ex.packed[:0]); err != nil {
+			return err
+		}
+		if err := ex.frame(ex.packed); err != nil {
+			return err
+		}
+	}
+	if ex.flush() != nil {
+		return errClientGone
+	}
+	return nil
 }
 
 // more waits for bytes of the body.
@@ -226,8 +260,20 @@ func (ex *exchange) pass(b []byte) error {
 	return ex.send(b)
 }
 
-// passChunk sends data as one chunk, or bare to an HTTP/1.0 client.
+// passChunk sends data in Weir's framing, encoded if it is to be.
 func (ex *exchange) passChunk(data []byte) error {
+	if ex.enc == nil {
+		return ex.frame(data)
+	}
+	var err error
+	if ex.packed, err = ex.enc.Write(ex.packed[:0], data); err != nil {
+		return err
+	}
+	return ex.frame(ex.packed)
+}
+
+// frame sends data as one chunk, or bare to an HTTP/1.0 client.
+func (ex *exchange) frame(data []byte) error {
 	if len(data) == 0 {
 		return nil
 	}
@@ -243,10 +289,20 @@ func (ex *exchange) passChunk(data []byte) error {
 	return nil
 }
 
-func (ex *exchange) endChunks(trailers []byte) {
+func (ex *exchange) endChunks(trailers []byte) error {
+	if ex.enc != nil {
+		var err error
+		if ex.packed, err = ex.enc.Close(ex.packed[:0]); err != nil {
+			return err
+		}
+		if err := ex.frame(ex.packed); err != nil {
+			return err
+		}
+	}
 	if !ex.http10 {
 		ex.out = append(append(append(ex.out, "0\r\n"...), trailers...), crlf...)
 	}
+	return nil
 }
 
 // flush sends what has been gathered.
@@ -266,8 +322,11 @@ func (ex *exchange) send(b []byte) error {
 		idle = ex.site.timeouts.StreamIdle
 	}
 	if err := ex.cc.send(b, idle, ex.deadline, &ex.pace); err != nil {
-		if isTimeout(err) && ex.late() {
+		switch {
+		case isTimeout(err) && ex.late():
 			ex.reason = metrics.RequestTimeout
+		case isTimeout(err):
+			ex.reason = metrics.ClientTimeout // it takes nothing, or too little
 		}
 		ex.clientLeft()
 		return errClientGone

@@ -58,19 +58,21 @@ func hasBlank(b []byte) bool {
 }
 
 // beginsLine reports whether b, which has no line end yet, can be the beginning
-// of a request line: a TLS handshake or a binary protocol cannot.
-func beginsLine(b []byte) bool {
-	for _, c := range b {
-		switch {
-		case c == '\r':
-			return b[len(b)-1] == '\r' && bytes.IndexByte(b, '\r') == len(b)-1
-		case c < ' ' || c == 0x7f:
-			return false
-		case c == ' ':
-			return tokenChar[b[0]] != noTokenChar
-		case bytes.IndexByte(b, ' ') < 0 && tokenChar[c] == noTokenChar:
+// of a request line: a TLS handshake or a binary protocol cannot. The first seen
+// bytes have been asked about before.
+func beginsLine(b []byte, seen int) bool {
+	fresh := b[seen:]
+	if n := len(fresh); n > 0 && fresh[n-1] == '\r' {
+		fresh = fresh[:n-1] // of a CRLF, perhaps
+	}
+	for _, c := range fresh {
+		if c < ' ' || c == 0x7f {
 			return false
 		}
 	}
-	return true
+	if seen > 0 || len(fresh) == 0 {
+		return true
+	}
+	n := tokenLen(fresh)
+	return n == len(fresh) || n > 0 && fresh[n] == ' '
 }

@@ -21,6 +21,7 @@ type Options struct {
 	Metrics   *metrics.Registry
 	Log       *zap.Logger // nil: none
 	AccessLog *zap.Logger // nil: none, whatever the configuration says
+	Dir       string      // where relative names in the configuration start; "": the working directory
 }
 
 // Server is the data plane. One goroutine prepares and commits snapshots
@@ -30,6 +31,8 @@ type Server struct {
 	metrics *metrics.Registry
 	log     *zap.Logger
 	access  *accessLog
+	keeper  *keeper
+	dir     string
 
 	current  atomic.Pointer[Snapshot] // loaded once by every request; stored by Commit
 	workers  []*worker                // one a loop
@@ -42,10 +45,11 @@ type Server struct {
 
 // New makes a server that listens nowhere until a snapshot is committed.
 func New(o Options) *Server {
-	s := &Server{group: o.Group, metrics: o.Metrics, log: o.Log, listeners: make(map[string]*listener)}
+	s := &Server{group: o.Group, metrics: o.Metrics, log: o.Log, dir: o.Dir, listeners: make(map[string]*listener)}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
+	s.keeper = newKeeper(s.log)
 	s.inFlight = make(perLoopCount, o.Group.Len())
 	for i := range o.Group.Len() {
 		s.workers = append(s.workers, newWorker(s, o.Group.Loop(i)))
@@ -142,7 +146,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close writes the last records of the access log. It comes after the group's
 // Close, which ends the requests that are to be told of.
-func (s *Server) Close() { s.access.stop() }
+func (s *Server) Close() {
+	s.access.stop()
+	s.keeper.close()
+}
 
 var errUnfinished = errors.New("requests were still in flight")
 

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"weir/internal/basicauth"
+	"weir/internal/cidr"
 	"weir/internal/config"
 	"weir/internal/metrics"
 	"weir/internal/route"
@@ -29,6 +32,14 @@ type site struct {
 	paths    pathHandling
 	upgrades []string // protocols that may be upgraded to, in lower case; "*": any
 	trace    bool     // TRACE is let through
+	compress bool
+	hello    int // version of the PROXY header for backends; 0: none
+
+	allow, deny cidr.Set
+	limit       *limit           // nil: none
+	guard       *basicauth.Guard // nil: nobody is asked for a password
+	usersFile   string           // of guard
+	challenge   []byte           // the WWW-Authenticate line
 
 	rewrite  rewrite
 	request  headerRules
@@ -176,6 +187,9 @@ type compiler struct {
 	pools   map[string]*pool.Pool
 	metrics *metrics.Registry
 	cfg     *config.Config
+	keeper  *keeper
+	dir     string // of the configuration file: relative names start there
+	sites   []*site
 }
 
 func (c *compiler) routes(l *config.Listener) (*route.Table[*site], error) {
@@ -216,9 +230,13 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		name: r.Name, listener: listener, poolName: r.Pool,
 		timeouts: r.Timeouts, maxBody: r.Limits.BodyBytes, attempts: r.Retries.Attempts,
 		request: compileRules(r.RequestHeaders), response: compileRules(r.ResponseHeaders),
-		minRate: r.Limits.MinRate, paths: pathHandlingOf(r.PathHandling), upgrades: r.Upgrades,
+		minRate: r.Limits.MinRate, paths: pathHandlingOf(r.PathHandling), upgrades: r.Upgrades, compress: r.Compress,
 		trace:   slices.Contains(r.Match.Methods, http.MethodTrace),
 		metrics: c.metrics.Route(listener, r.Name),
+	}
+	c.sites = append(c.sites, s)
+	if err := c.access(s, r); err != nil {
+		return nil, err
 	}
 	var err error
 	if s.rewrite, err = compileRewrite(r.Rewrite); err != nil {
@@ -229,7 +247,11 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		if s.pool = c.pools[r.Pool]; s.pool == nil {
 			return nil, fmt.Errorf("no pool named %q", r.Pool)
 		}
-		s.keep = c.cfg.Pool(r.Pool).KeepAlive
+		p := c.cfg.Pool(r.Pool)
+		s.keep, s.hello = p.KeepAlive, helloOf(p.SendProxyProtocol)
+		if s.hello > 0 {
+			s.keep = config.KeepAlive{} // a connection is one client's
+		}
 		s.retries = c.metrics.Pool(r.Pool)
 	case r.Redirect != nil:
 		s.redirect = compileRedirect(r.Redirect)
@@ -237,4 +259,33 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		s.respond = &respond{status: r.Respond.Status, contentType: r.Respond.ContentType, body: []byte(r.Respond.Body)}
 	}
 	return s, nil
+}
+
+// helloOf is the version of the PROXY header that a pool's backends get.
+func helloOf(word string) int {
+	switch word {
+	case "v1":
+		return 1
+	case "v2":
+		return 2
+	}
+	return 0
+}
+
+// access compiles who may come in, and how often.
+func (c *compiler) access(s *site, r *config.Route) (err error) {
+	s.allow, s.deny = cidr.New(r.Allow), cidr.New(r.Deny)
+	if rl := &r.RateLimit; rl.RequestsPerSecond > 0 {
+		s.limit = newLimit(c.keeper.limiter(s.listener, s.name), r.Name, rl)
+	}
+	if r.BasicAuth.UsersFile == "" {
+		return nil
+	}
+	s.usersFile = r.BasicAuth.UsersFile
+	if !filepath.IsAbs(s.usersFile) {
+		s.usersFile = filepath.Join(c.dir, s.usersFile)
+	}
+	s.challenge = fmt.Appendf(nil, "WWW-Authenticate: Basic realm=\"%s\", charset=\"UTF-8\"\r\n", r.BasicAuth.Realm)
+	s.guard, err = c.keeper.guard(s.usersFile)
+	return err
 }

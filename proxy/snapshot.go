@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"weir/internal/cidr"
 	"weir/internal/config"
 	"weir/internal/metrics"
 	"weir/internal/route"
@@ -19,6 +20,7 @@ type Snapshot struct {
 	cfg         *config.Config
 	pools       map[string]*pool.Pool
 	listeners   []*listenerConfig
+	sites       []*site
 	headerBytes int
 	log         config.Log
 }
@@ -43,7 +45,7 @@ type Staged struct {
 // (SetVersion). Errors name the listener and the route or the address.
 func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, version int) (*Staged, error) {
 	snap := &Snapshot{cfg: cfg, pools: pools, headerBytes: cfg.Defaults.Limits.HeaderBytes, log: cfg.Log}
-	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg}
+	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, dir: s.dir}
 	for i := range cfg.Listeners {
 		routes, err := c.routes(&cfg.Listeners[i])
 		if err != nil {
@@ -51,13 +53,14 @@ func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, versio
 		}
 		snap.listeners = append(snap.listeners, newListenerConfig(cfg, i, routes, s.metrics))
 	}
+	snap.sites = c.sites
 	return s.prepare(snap, version)
 }
 
 // PrepareSnapshot prepares to commit a compiled snapshot once more: nothing is
 // parsed or compiled, and only listeners that were closed meanwhile are bound.
 func (s *Server) PrepareSnapshot(old *Snapshot, version int) (*Staged, error) {
-	snap := &Snapshot{cfg: old.cfg, pools: old.pools, headerBytes: old.headerBytes, log: old.log}
+	snap := &Snapshot{cfg: old.cfg, pools: old.pools, sites: old.sites, headerBytes: old.headerBytes, log: old.log}
 	for _, lc := range old.listeners {
 		again := *lc
 		snap.listeners = append(snap.listeners, &again)
@@ -68,7 +71,7 @@ func (s *Server) PrepareSnapshot(old *Snapshot, version int) (*Staged, error) {
 func newListenerConfig(cfg *config.Config, i int, routes *route.Table[*site], m *metrics.Registry) *listenerConfig {
 	l := &cfg.Listeners[i]
 	return &listenerConfig{
-		name: l.Name, trusted: l.TrustedProxies, routes: routes,
+		name: l.Name, trusted: cidr.New(l.TrustedProxies), greeting: greetingOf(l.ProxyProtocol), routes: routes,
 		timeouts: cfg.Defaults.Timeouts, limits: cfg.Defaults.Limits,
 		unrouted: m.Route(l.Name, ""),
 	}
@@ -127,6 +130,7 @@ func (st *Staged) Commit() {
 		ln.serve()
 	}
 	s.retireOthers(st.snap)
+	s.keeper.retain(st.snap.sites)
 	s.log.Debug("snapshot committed", zap.Int("version", st.version))
 }
 

@@ -17,6 +17,7 @@ type upConn struct {
 	reused  bool // it has carried an answer before
 	since   time.Time
 	connect time.Duration // what dialing took
+	hello   int           // version of the PROXY header to begin with; 0: none
 
 	buf  []byte // what was read and not yet used: buf[r:e]
 	r, e int

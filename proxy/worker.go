@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"weir/internal/compress"
 	"weir/internal/loop"
 	"weir/internal/metrics"
 	"weir/pool"
@@ -20,6 +21,8 @@ const (
 	outSize    = 4 << 10  // what an exchange writes its heads into at first
 	maxKept    = 32 << 10 // a larger one is not kept
 	maxBuffers = 512      // of one kind on a worker's free list
+
+	maxEncoders = 64 // in use at once, 1 MiB each; answers beyond go out as they are
 )
 
 // worker is the part of the data plane that lives on one loop. Only code that
@@ -43,6 +46,7 @@ type worker struct {
 	reaping   bool
 	random    *rand.ChaCha8
 	log       *logRing
+	encoders  compress.Set
 
 	dateLine   []byte
 	dateSecond int64
@@ -52,6 +56,7 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 	w := &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket),
 		random: newRandom(), log: newLogRing()}
 	w.small = w.newEngine(inputSize)
+	w.encoders.Limit = maxEncoders
 	return w
 }
 
@@ -127,7 +132,9 @@ func (w *worker) putConn(cc *clientConn) {
 	w.putInput(cc.in.buf)
 	w.putInput(cc.head)
 	*cc = clientConn{forwarded: cc.forwarded[:0]}
-	w.conns = append(w.conns, cc)
+	if len(w.conns) < maxBuffers/4 { // a burst must not leave its memory behind
+		w.conns = append(w.conns, cc)
+	}
 }
 
 // headReceived takes the body out of fasthttp's sight. What it would read of
@@ -162,7 +169,7 @@ func (w *worker) takeInput() []byte { return take(&w.inputs, inputSize) }
 func (w *worker) putInput(b []byte) {
 	switch len(b) {
 	case inputSize:
-		if len(w.inputs) < maxBuffers {
+		if len(w.inputs) < maxBuffers/8 { // they move only when connections come, go or park
 			w.inputs = append(w.inputs, b)
 		}
 	case bigSize:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,7 @@ func assemble(o serveOptions) (*instance, error) {
 	}
 	spareProcessor(group.Len())
 	w.group, w.metrics = group, metrics.New(group.Len())
-	w.proxy = proxy.New(proxy.Options{Group: group, Metrics: w.metrics, Log: log, AccessLog: access})
+	w.proxy = proxy.New(proxy.Options{Group: group, Metrics: w.metrics, Log: log, AccessLog: access, Dir: filepath.Dir(o.config)})
 	w.control, err = control.New(control.Options{
 		Path: o.config, Strict: o.strict, Proxy: w.proxy, Group: group, Metrics: w.metrics, Log: log, Level: &level,
 	})

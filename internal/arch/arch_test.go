@@ -32,6 +32,9 @@ var guarded = []string{"net/http", "os/exec", "plugin", "unsafe", "C"}
 const words = "net/http (words)"
 
 const (
+	bcrypt     = "golang.org/x/crypto"
+	brotli     = "github.com/andybalholm/brotli"
+	klauspost  = "github.com/klauspost/compress"
 	fasthttp   = "github.com/valyala/fasthttp"
 	fsnotify   = "github.com/fsnotify/fsnotify"
 	hdr        = "github.com/HdrHistogram/hdrhistogram-go"
@@ -52,6 +55,13 @@ var table = map[string]row{
 	"internal/metrics": {others: []string{prometheus}, guarded: []string{"net/http"}},
 	"internal/config":  {others: []string{yaml, fsnotify}},
 
+	// what a request can meet on its way, each a thing of its own
+	"internal/basicauth":  {others: []string{bcrypt}},
+	"internal/cidr":       {},
+	"internal/compress":   {others: []string{klauspost, brotli}},
+	"internal/proxyproto": {},
+	"internal/ratelimit":  {},
+
 	// who serves, and is it fit to
 	"health": {ours: []string{"internal/metrics"}, guarded: []string{"net/http"}},
 	"pool": {
@@ -61,7 +71,10 @@ var table = map[string]row{
 
 	// the data plane; it does not know where configurations come from or go to
 	"proxy": {
-		ours:    []string{"internal/config", "internal/route", "pool", "internal/loop", "internal/metrics"},
+		ours: []string{
+			"internal/config", "internal/route", "pool", "internal/loop", "internal/metrics",
+			"internal/basicauth", "internal/cidr", "internal/compress", "internal/proxyproto", "internal/ratelimit",
+		},
 		others:  []string{fasthttp, zap},
 		guarded: []string{words},
 	},
@@ -70,7 +83,7 @@ var table = map[string]row{
 	"internal/control": {
 		ours: []string{
 			"internal/loop", "internal/route", "internal/history", "internal/metrics", "internal/config",
-			"health", "pool", "proxy",
+			"internal/proxyproto", "health", "pool", "proxy",
 		},
 		others: []string{prometheus, zap},
 	},
@@ -86,8 +99,9 @@ var table = map[string]row{
 	"internal/testkit": {
 		ours: everything, others: []string{fasthttp, hdr, zap}, guarded: []string{"net/http", "os/exec"},
 	},
-	"internal/arch": {}, // both are tests and a page about them
-	"internal/e2e":  {},
+	"internal/conformance": {},
+	"internal/arch":        {}, // both are tests and a page about them
+	"internal/e2e":         {},
 
 	"cmd/weir": {
 		ours:    append([]string{"bench", "internal/testkit"}, everything...),
@@ -100,6 +114,7 @@ var table = map[string]row{
 // internal/testkit are not in it: only cmd/weir and tests import them.
 var everything = []string{
 	"internal/loop", "internal/route", "internal/history", "internal/metrics", "internal/config",
+	"internal/basicauth", "internal/cidr", "internal/compress", "internal/proxyproto", "internal/ratelimit",
 	"health", "pool", "proxy", "internal/control", "internal/admin",
 }
 

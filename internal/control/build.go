@@ -2,9 +2,11 @@ package control
 
 import (
 	"fmt"
+	"net/netip"
 
 	"weir/health"
 	"weir/internal/config"
+	"weir/internal/proxyproto"
 	"weir/pool"
 )
 
@@ -31,8 +33,8 @@ func spec(p config.Pool) pool.Spec {
 	}
 	if a := p.Health.Active; a != nil {
 		s.Check = &pool.CheckSpec{
-			Check:    check(*a),
-			Key:      checkKey(*a),
+			Check:    check(*a, hello(p)),
+			Key:      checkKey(*a) + p.SendProxyProtocol,
 			Interval: a.Interval,
 			Timeout:  a.Timeout,
 			Fall:     a.Fall,
@@ -42,11 +44,23 @@ func spec(p config.Pool) pool.Spec {
 	return s
 }
 
-func check(a config.Active) health.Check {
-	if a.Type == "tcp" {
-		return health.TCP{Port: a.Port}
+// hello is how probes of a pool's backends begin: with a PROXY header that names
+// nobody, where those of clients name them.
+func hello(p config.Pool) []byte {
+	switch p.SendProxyProtocol {
+	case "v1":
+		return proxyproto.Append(nil, 1, netip.AddrPort{}, netip.AddrPort{})
+	case "v2":
+		return proxyproto.Append(nil, 2, netip.AddrPort{}, netip.AddrPort{})
 	}
-	h := health.HTTP{Path: a.Path, Method: a.Method, Host: a.Host, Body: a.Body, Port: a.Port}
+	return nil
+}
+
+func check(a config.Active, hello []byte) health.Check {
+	if a.Type == "tcp" {
+		return health.TCP{Port: a.Port, Hello: hello}
+	}
+	h := health.HTTP{Path: a.Path, Method: a.Method, Host: a.Host, Body: a.Body, Port: a.Port, Hello: hello}
 	for _, r := range a.Expect {
 		h.Expect = append(h.Expect, health.Range{From: r.From, To: r.To})
 	}

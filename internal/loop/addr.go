@@ -50,6 +50,12 @@ func (c *Conn) network() string {
 // allocate.
 func (c *Conn) RemoteAddrPort() netip.AddrPort { return c.remote }
 
+// SetAddrs makes a connection have other addresses than its socket: those of the
+// client for whom a proxy opened it. It is called on the loop.
+func (c *Conn) SetAddrs(remote, local netip.AddrPort) {
+	c.remote, c.local = remote, local
+}
+
 // LocalAddrPort is the address on this side, which costs a system call the
 // first time; zero for a unix socket. It does not allocate.
 func (c *Conn) LocalAddrPort() netip.AddrPort {

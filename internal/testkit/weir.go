@@ -71,7 +71,7 @@ func StartOn(t testing.TB, yaml string, o loop.Options) *Weir {
 	w.metrics = metrics.New(w.Group.Len())
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w.logs, zap.DebugLevel))
 	access := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), w.access, zap.InfoLevel))
-	w.Proxy = proxy.New(proxy.Options{Group: w.Group, Metrics: w.metrics, Log: log, AccessLog: access})
+	w.Proxy = proxy.New(proxy.Options{Group: w.Group, Metrics: w.metrics, Log: log, AccessLog: access, Dir: filepath.Dir(path)})
 	w.Control, err = control.New(control.Options{Path: path, Proxy: w.Proxy, Group: w.Group, Metrics: w.metrics, Log: log})
 	if err != nil {
 		t.Fatal(err)
