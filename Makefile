@@ -22,7 +22,7 @@ race: ## all tests, as they count
 alloc: ## what the hot path allocates; the race detector would count its own
 	go test -count=1 -run Alloc ./...
 
-e2e: ## the binary against nginx, signals and kills; wants Linux, nginx and wrk
+e2e: ## the binary against nginx, signals, kills and attacks; wants Linux, nginx, haproxy and wrk
 	go test -count=1 -tags e2e -timeout 20m ./internal/e2e/
 
 fuzz: ## every fuzz target for FUZZTIME
