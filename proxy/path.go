@@ -8,13 +8,13 @@ import (
 // target is a request target taken apart. Views of the request line, but for
 // what had to be rewritten.
 type target struct {
-	authority []byte // of an absolute-form target; nil otherwise
-	raw       []byte // the path as it came
-	path      []byte // in normal form, starting with '/'; or "*"
-	query     []byte // with its '?'; nil if none
-	normal    bool   // raw is path
-	doubtful  bool   // some backends read another path in it: see reading.go
-	scratch   []byte // what is rewritten is built in it
+	authority []byte  // of an absolute-form target; nil otherwise
+	raw       []byte  // the path as it came
+	path      []byte  // in normal form, starting with '/'; or "*"
+	query     []byte  // with its '?'; nil if none
+	normal    bool    // raw is path
+	doubts    liberty // with which some backends read another path in it: see reading.go
+	scratch   []byte  // what is rewritten is built in it
 }
 
 // parse takes uri apart (RFC 9112, section 3.2). It reports false for a target
@@ -45,14 +45,18 @@ func (t *target) parse(uri []byte, options bool) bool {
 func (t *target) normalise() bool {
 	if t.normal = isNormal(t.raw); t.normal {
 		t.path = t.raw
-		t.doubtful = bytes.IndexByte(t.path, ';') >= 0
+		if bytes.IndexByte(t.path, ';') >= 0 {
+			t.doubts = readParams
+		}
 		return true
 	}
 	var ok bool
 	t.scratch, ok = normalise(t.scratch, t.raw)
 	t.path = t.scratch
 	t.normal = bytes.Equal(t.path, t.raw)
-	t.doubtful = ok && isDoubtful(t.path)
+	if ok {
+		t.doubts = doubts(t.path)
+	}
 	return ok
 }
 

@@ -44,6 +44,10 @@ func TestOneReading(t *testing.T) {
 	f("/x/%252e%252e/admin", 400, "")
 	f("/x/..%252fadmin", 400, "")
 	f("/exact;a", 400, "")
+	f("/admin%3ba", 400, "")
+	f("/x/..;%2fadmin", 400, "")
+	f("/x/..%3b/admin", 400, "")
+	f("/x/..%253b/admin", 400, "")
 	// or not, when to others they are
 	f("/admin/..%2fx", 400, "")
 	f("/admin/..;/x", 400, "")

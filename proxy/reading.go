@@ -12,9 +12,11 @@ import "bytes"
 type liberty uint8
 
 const (
-	readSlashes liberty = 1 << iota // %2F, %5C and so \ are slashes
+	readTwice   liberty = 1 << iota // what is escaped twice is decoded twice
+	readEscaped                     // %3B is a semicolon
 	readParams                      // what follows a semicolon is not part of the segment
-	readTwice                       // what is escaped twice is decoded twice
+	readSlashes                     // %2F, %5C and so \ are slashes
+	slashFirst                      // and are so before parameters are looked for
 	liberties
 )
 
@@ -37,21 +39,28 @@ func pathHandlingOf(word string) pathHandling {
 	return pathNormalize
 }
 
-// isDoubtful reports whether a path in normal form leaves room for readings.
-func isDoubtful(path []byte) bool {
+// doubts are the liberties that would change a path in normal form.
+func doubts(path []byte) (how liberty) {
 	if bytes.IndexByte(path, ';') >= 0 {
-		return true
+		how = readParams
 	}
 	for i := 0; i < len(path); i++ {
 		if path[i] == '%' {
 			switch string(path[i+1 : i+3]) {
-			case "2F", "5C", "25":
-				return true
+			case "2F", "5C":
+				how |= readSlashes
+			case "3B":
+				how |= readEscaped | readParams
+			case "25":
+				return liberties - 1 // behind it there may be anything
 			}
 			i += 2
 		}
 	}
-	return false
+	if how&readSlashes != 0 && how&readParams != 0 {
+		how |= slashFirst
+	}
+	return how
 }
 
 // oneReading reports whether every reading of the path leads to the route that
@@ -62,10 +71,10 @@ func (ex *exchange) oneReading() bool {
 	if ex.site.paths == pathReject && !t.normal || raw && !ex.leadsHere(t.raw) {
 		return false
 	}
-	if !t.doubtful {
-		return true
-	}
-	for how := liberty(1); how < liberties; how++ {
+	for how := liberty(1); how < liberties && t.doubts != 0; how++ {
+		if how&^t.doubts != 0 {
+			continue
+		}
 		path, ok := read(append(ex.extra[:0], t.path...), how)
 		ex.extra = path
 		if !ok || !ex.leadsHere(path) {
@@ -89,11 +98,17 @@ func read(p []byte, how liberty) ([]byte, bool) {
 	if how&readTwice != 0 {
 		p = decodeTwice(p)
 	}
+	if how&readEscaped != 0 {
+		p = decode(p, "3B", "3B", ';')
+	}
+	if how&readSlashes != 0 && how&slashFirst != 0 {
+		p = decode(p, "2F", "5C", '/')
+	}
 	if how&readParams != 0 {
 		p = dropParams(p)
 	}
 	if how&readSlashes != 0 {
-		p = decodeSlashes(p)
+		p = decode(p, "2F", "5C", '/')
 	}
 	return removeDots(p)
 }
@@ -134,12 +149,12 @@ func dropParams(p []byte) []byte {
 	return out
 }
 
-// decodeSlashes makes slashes of escaped slashes and backslashes.
-func decodeSlashes(p []byte) []byte {
+// decode replaces two escapes by a character.
+func decode(p []byte, one, other string, by byte) []byte {
 	out := p[:0]
 	for i := 0; i < len(p); i++ {
-		if p[i] == '%' && i+2 < len(p) && (string(p[i+1:i+3]) == "2F" || string(p[i+1:i+3]) == "5C") {
-			out = append(out, '/')
+		if p[i] == '%' && i+2 < len(p) && (string(p[i+1:i+3]) == one || string(p[i+1:i+3]) == other) {
+			out = append(out, by)
 			i += 2
 			continue
 		}

@@ -66,8 +66,7 @@ func (ex *exchange) cut(err error) verdict {
 // order, less what ends here, with Weir's framing.
 func (ex *exchange) replyHead() {
 	h, rules := &ex.answer, &ex.site.response
-	dst := append(ex.out[:0], "HTTP/1.1 "...)
-	dst = append(append(dst, h.line...), crlf...)
+	dst := h.appendStatusLine(ex.out[:0])
 	for i := range h.lines {
 		l := &h.lines[i]
 		switch {

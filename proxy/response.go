@@ -154,11 +154,21 @@ func (h *responseHead) decide(toHead bool) error {
 	return nil
 }
 
+// appendStatusLine appends the status line, with the space that some backends
+// leave out where there is no reason phrase (RFC 9112, section 4).
+func (h *responseHead) appendStatusLine(dst []byte) []byte {
+	dst = append(append(dst, "HTTP/1.1 "...), h.line...)
+	if len(h.line) == 3 {
+		dst = append(dst, ' ')
+	}
+	return append(dst, crlf...)
+}
+
 // appendBodiless appends the head of a 1xx answer, without the empty line at its
 // end: the backend's lines, less those of its connection and of a body that it
 // cannot have.
 func (h *responseHead) appendBodiless(dst []byte) []byte {
-	dst = append(append(append(dst, "HTTP/1.1 "...), h.line...), crlf...)
+	dst = h.appendStatusLine(dst)
 	for i := range h.lines {
 		l := &h.lines[i]
 		switch l.kind {
