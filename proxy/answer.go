@@ -37,6 +37,13 @@ var sentences = map[metrics.Reason]string{
 	metrics.ShuttingDown:      "the proxy is shutting down",
 }
 
+// refuseFor refuses with a detail, and returns false.
+func (ex *exchange) refuseFor(reason metrics.Reason, detail string) bool {
+	ex.detail = detail
+	ex.refuse(reason)
+	return false
+}
+
 // refuse answers with a reason instead of an answer from a backend.
 func (ex *exchange) refuse(reason metrics.Reason) {
 	ex.reason = reason
@@ -49,14 +56,18 @@ func (ex *exchange) refuse(reason metrics.Reason) {
 	if closesAfter(reason) {
 		ex.closing = true
 	}
+	sentence := sentences[reason]
+	if ex.detail != "" && reason.Status() < 500 { // what a backend did wrong is for the log
+		sentence = ex.detail
+	}
 	contentType, body := "text/plain; charset=utf-8", ex.w.scratch[:0]
 	if ex.wantsJSON() {
 		contentType = "application/json"
 		body = append(append(body, `{"reason":"`...), reason.String()...)
-		body = append(append(body, `","message":"`...), sentences[reason]...)
+		body = append(append(body, `","message":"`...), sentence...)
 		body = append(body, "\"}\n"...)
 	} else {
-		body = append(append(append(body, reason.String()...), ": "...), sentences[reason]...)
+		body = append(append(append(body, reason.String()...), ": "...), sentence...)
 		body = append(body, '\n')
 	}
 	ex.w.scratch = body

@@ -71,8 +71,9 @@ type exchange struct {
 
 	status   int
 	reason   metrics.Reason
-	closing  bool // the client's connection ends with this answer
-	broken   bool // the client is gone, or its answer was cut: close without a word
+	detail   string // what exactly was wrong, for the log and for whoever sent it; "": the reason says it
+	closing  bool   // the client's connection ends with this answer
+	broken   bool   // the client is gone, or its answer was cut: close without a word
 	bytesIn  int64
 	bytesOut int64
 }
@@ -144,20 +145,18 @@ func (ex *exchange) readHead() bool {
 	b := ex.cc.takeHead()
 	end := bytes.IndexByte(b, '\n') + 1
 	if !ex.line.parse(b[:end]) {
-		ex.refuse(metrics.BadRequest)
-		return false
+		return ex.refuseFor(metrics.BadRequest, "the request line is malformed")
 	}
 	ex.method, ex.http10 = ex.line.method, ex.line.http10
 	ex.isHead = string(ex.method) == http.MethodHead
 	if err := ex.head.parse(b[end:], ex.lc.limits.Headers); err != nil {
-		ex.refuse(reasonOfHead(err))
-		return false
+		return ex.refuseFor(reasonOfHead(err), err.Error())
 	}
 	ex.closing = ex.closing || ex.head.wantsClose || (ex.http10 && !ex.head.keepAlive)
 	ex.client = ex.lc.clientOf(&ex.head, ex.cc.peer)
-	if !ex.readTarget() || !ex.openBody() {
-		ex.refuse(metrics.BadRequest)
-		return false
+	ex.openBody()
+	if wrong := ex.readTarget(); wrong != "" {
+		return ex.refuseFor(metrics.BadRequest, wrong)
 	}
 	ex.nameRequest()
 	return ex.readExpect()
@@ -180,24 +179,33 @@ func reasonOfHead(err error) metrics.Reason {
 	return metrics.BadRequest
 }
 
-// readTarget finds path, query and authority. CONNECT has no target here: a
-// gateway is no tunnel to wherever a client wants.
-func (ex *exchange) readTarget() bool {
-	if string(ex.method) == http.MethodConnect || ex.head.alias || ex.http10 && ex.head.chunked {
-		return false
+// readTarget finds path, query and authority, and says what is wrong with them.
+// CONNECT has no target here: a gateway is no tunnel to wherever a client wants.
+func (ex *exchange) readTarget() string {
+	h := &ex.head
+	switch {
+	case string(ex.method) == http.MethodConnect:
+		return "this is no forward proxy"
+	case h.alias:
+		return "a header name would be taken for another"
+	case ex.http10 && h.chunked:
+		return "HTTP/1.0 has no Transfer-Encoding"
+	case !ex.target.parse(ex.line.target, string(ex.method) == http.MethodOptions):
+		return "the request target is malformed"
+	case h.hosts > 1:
+		return "there is more than one Host"
+	case h.hosts == 0 && !ex.http10:
+		return "there is no Host"
+	case h.hosts == 1 && !validHost(h.host):
+		return "the Host is malformed"
 	}
-	if !ex.target.parse(ex.line.target, string(ex.method) == http.MethodOptions) {
-		return false
-	}
-	ex.host = ex.head.host
-	if ex.head.hosts > 1 || (ex.head.hosts == 0 && !ex.http10) || (ex.head.hosts == 1 && !validHost(ex.host)) {
-		return false
-	}
+	ex.host = h.host
 	if ex.target.authority != nil { // it wins over Host: RFC 9112, section 3.2.2
-		ex.host = ex.target.authority
-		return validHost(ex.host)
+		if ex.host = ex.target.authority; !validHost(ex.host) {
+			return "the request target is malformed"
+		}
 	}
-	return true
+	return ""
 }
 
 // readExpect reads Expect (RFC 9110, section 10.1.1). HTTP/1.0 knows none.
@@ -231,8 +239,7 @@ func (ex *exchange) route() bool {
 		return false
 	}
 	if !ex.oneReading() {
-		ex.refuse(metrics.BadRequest)
-		return false
+		return ex.refuseFor(metrics.BadRequest, "the path can be read in more than one way")
 	}
 	ex.deadline = after(ex.start, ex.site.timeouts.Request)
 	ex.pace.least = ex.site.minRate

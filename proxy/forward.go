@@ -236,6 +236,9 @@ func (ex *exchange) failed(lease pool.Lease, f failure, start time.Time) verdict
 	at := &ex.attempts[len(ex.attempts)-1]
 	at.reason = v.reason
 	at.took = ex.w.loop.Now().Sub(start)
+	if v.outcome == pool.BadResponse {
+		ex.detail = f.err.Error()
+	}
 	switch v.outcome {
 	case pool.ClientClosed:
 	case pool.Stale:

@@ -91,6 +91,7 @@ type record struct {
 	Route         string  `json:"route"`
 	Pool          string  `json:"pool"`
 	Reason        string  `json:"reason"`
+	Detail        string  `json:"detail"`
 	ConfigVersion int     `json:"config_version"`
 	UserAgent     string  `json:"user_agent"`
 	Referer       string  `json:"referer"`

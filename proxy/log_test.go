@@ -30,7 +30,7 @@ func TestAccessLog(t *testing.T) {
 	if len(log) != 5 {
 		t.Fatalf("%d records, want 5: %+v", len(log), log)
 	}
-	if r := log[0]; r.Status != 400 || r.Reason != "bad_request" || r.Method != "POST" || r.Route != "" || r.Listener != "web" {
+	if r := log[0]; r.Status != 400 || r.Reason != "bad_request" || r.Detail != "there is more than one Host" || r.Method != "POST" || r.Route != "" || r.Listener != "web" {
 		t.Errorf("%+v", r)
 	}
 	r := log[1]

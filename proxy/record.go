@@ -22,6 +22,7 @@ type record struct {
 	proto                 string
 	status                int
 	reason                metrics.Reason
+	detail                string
 	bytesIn, bytesOut     int64
 	duration              time.Duration
 	version               int
@@ -79,7 +80,7 @@ func (ex *exchange) record() *record {
 func (ex *exchange) describe(r *record) {
 	*r = record{
 		at: ex.start, text: r.text[:0], client: ex.client, listener: ex.lc.name, proto: "HTTP/1.1",
-		status: ex.status, reason: ex.reason, bytesIn: ex.bytesIn, bytesOut: ex.bytesOut,
+		status: ex.status, reason: ex.reason, detail: ex.detail, bytesIn: ex.bytesIn, bytesOut: ex.bytesOut,
 		duration: ex.w.loop.Now().Sub(ex.start), version: ex.snp.Version(), attempts: r.attempts[:0],
 	}
 	if ex.http10 {
@@ -132,7 +133,7 @@ func (r *record) write(out *zap.Logger, f []zap.Field) []zap.Field {
 	f = r.backendFields(f)
 	f = append(f,
 		zap.String("listener", r.listener), zap.String("route", r.route), zap.String("pool", r.pool),
-		zap.String("reason", r.reason.String()), zap.Int("config_version", r.version),
+		zap.String("reason", r.reason.String()), zap.String("detail", r.detail), zap.Int("config_version", r.version),
 		zap.String("user_agent", r.str(textAgent)), zap.String("referer", r.str(textReferer)))
 	ce.Write(f...)
 	return f

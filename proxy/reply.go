@@ -52,6 +52,9 @@ func (ex *exchange) cut(err error) verdict {
 	}
 	v := classify(failure{at: relaying, err: err, body: ex.pump.fault()})
 	v.reason = ex.inTime(v.reason)
+	if v.outcome == pool.BadResponse {
+		ex.detail = err.Error()
+	}
 	if !ex.sent && v.reason != metrics.ClientClosed {
 		ex.bytesOut = 0 // what was gathered is dropped
 		ex.refuse(v.reason)

@@ -38,7 +38,7 @@ var (
 )
 
 // openBody looks at what the head says of the body. Nothing is read.
-func (ex *exchange) openBody() bool {
+func (ex *exchange) openBody() {
 	b := &ex.body
 	switch {
 	case ex.head.chunked:
@@ -54,7 +54,6 @@ func (ex *exchange) openBody() bool {
 			b.kind = lengthBody
 		}
 	}
-	return true
 }
 
 // loadBody reads a small body: no backend waits for a slow client. Where it
