@@ -53,8 +53,8 @@ func New() *Limiter {
 // Take takes a token of key, if there is one, and says how things stand. Of the
 // loops that want the last one, one gets it.
 //
-// key comes from KeyAddr, KeyBytes or Mix. now is ns of a monotonic clock, not
-// negative; clocks of several loops may differ a little. The rate of a key may
+// key comes from KeyAddr, KeyBytes or Mix. now is ns of a monotonic clock, and 0
+// if it is less; clocks of several loops may differ a little. The rate of a key may
 // change from one call to the next: what is remembered is when its bucket would
 // be full, so it then has the tokens that the new rate makes in the time that is
 // left, and at worst none.
@@ -65,6 +65,7 @@ func (l *Limiter) Take(key uint64, r Rate, now int64) Verdict {
 		return Verdict{OK: true, Remaining: math.MaxInt}
 	}
 	key = max(1, key&keyBits) // 0 is the key of empty slots
+	now = max(now, 0)         // a loop's clock can be a tick older than where the owner counts from
 	for {
 		t := l.table.Load()
 		t.carry(key, now)

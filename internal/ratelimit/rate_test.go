@@ -14,9 +14,8 @@ const second = int64(time.Second)
 // taker is one key of a fresh Limiter, and a clock.
 type taker struct {
 	*testing.T
-	l   *ratelimit.Limiter
-	r   ratelimit.Rate
-	now int64
+	l *ratelimit.Limiter
+	r ratelimit.Rate
 }
 
 func newTaker(t *testing.T, rps float64, burst int) *taker {
@@ -78,6 +77,12 @@ func TestClockGoesBack(t *testing.T) {
 	k.at(10*time.Second, passed(1, time.Second))
 	k.at(9*time.Second, refused(time.Second, 2*time.Second))
 	k.at(10*time.Second, passed(0, 2*time.Second))
+
+	// before it began
+	k = newTaker(t, 1, 1)
+	k.at(-time.Second, passed(0, time.Second))
+	k.at(-time.Second, refused(time.Second, time.Second))
+	k.at(time.Second, passed(0, time.Second))
 }
 
 func TestRateChanges(t *testing.T) {
