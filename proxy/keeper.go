@@ -14,34 +14,22 @@ import (
 // tidyEvery is how often memory that nobody uses is looked for.
 const tidyEvery = time.Minute
 
-// keeper holds what rate limits and password files remember. It is theirs, and
-// not a configuration's: a change neither forgives nor forgets.
+// keeper holds what rate limits and password files remember. It is the server's,
+// and not a configuration's: a change neither forgives nor forgets.
 type keeper struct {
-	log   *zap.Logger
-	epoch time.Time
+	log     *zap.Logger
+	epoch   time.Time
+	limiter *ratelimit.Limiter // of all routes, so that what it may take is bounded once
 
-	mu       sync.Mutex                    // Prepare, Commit and tidy; never a request
-	limiters map[string]*ratelimit.Limiter // by listener and route
-	guards   map[string]*basicauth.Guard   // by the file's path
-	timer    *time.Timer                   // while there is anything to tidy
-	closed   bool
+	mu     sync.Mutex                  // Prepare, Commit and tidy; never a request
+	guards map[string]*basicauth.Guard // by the file's path
+	limits bool                        // some route has a rate limit
+	timer  *time.Timer                 // while there is anything to tidy
+	closed bool
 }
 
 func newKeeper(log *zap.Logger) *keeper {
-	return &keeper{log: log, epoch: time.Now(),
-		limiters: make(map[string]*ratelimit.Limiter), guards: make(map[string]*basicauth.Guard)}
-}
-
-// limiter is the one of a route, which may be new.
-func (k *keeper) limiter(listener, route string) *ratelimit.Limiter {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	key := listener + "/" + route
-	if k.limiters[key] == nil {
-		k.limiters[key] = ratelimit.New()
-	}
-	k.start()
-	return k.limiters[key]
+	return &keeper{log: log, epoch: time.Now(), limiter: ratelimit.New(), guards: make(map[string]*basicauth.Guard)}
 }
 
 // guard is the one of a file, which is read if it is new. The error names the
@@ -53,13 +41,12 @@ func (k *keeper) guard(path string) (*basicauth.Guard, error) {
 		return g, nil
 	}
 	g, err := basicauth.New(path, func(err error) {
-		k.log.Error("basic_auth", zap.String("users_file", path), zap.Error(err))
+		k.log.Error("basic_auth: the users of before stay in force", zap.String("users_file", path), zap.Error(err))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("basic_auth: %w", err)
 	}
 	k.guards[path] = g
-	k.start()
 	return g, nil
 }
 
@@ -67,12 +54,10 @@ func (k *keeper) guard(path string) (*basicauth.Guard, error) {
 func (k *keeper) retain(sites []*site) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	clear(k.limiters)
 	clear(k.guards)
+	k.limits = false
 	for _, s := range sites {
-		if s.limit != nil {
-			k.limiters[s.listener+"/"+s.name] = s.limit.limiter
-		}
+		k.limits = k.limits || s.limit != nil
 		if s.guard != nil {
 			k.guards[s.usersFile] = s.guard
 		}
@@ -82,7 +67,7 @@ func (k *keeper) retain(sites []*site) {
 
 // start sets the timer of tidy. Its caller holds mu.
 func (k *keeper) start() {
-	if k.timer == nil && !k.closed && len(k.limiters)+len(k.guards) > 0 {
+	if k.timer == nil && !k.closed && (k.limits || len(k.guards) > 0) {
 		k.timer = time.AfterFunc(tidyEvery, k.tidy)
 	}
 }
@@ -92,9 +77,7 @@ func (k *keeper) start() {
 func (k *keeper) tidy() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, l := range k.limiters {
-		l.Trim(k.now(time.Now()))
-	}
+	k.limiter.Trim(k.now(time.Now()))
 	for _, g := range k.guards {
 		g.Refresh()
 	}
@@ -102,7 +85,7 @@ func (k *keeper) tidy() {
 	k.start()
 }
 
-// now is the clock of the limiters: ns since the start.
+// now is the clock of the limiter: ns since the start.
 func (k *keeper) now(t time.Time) int64 { return int64(t.Sub(k.epoch)) }
 
 func (k *keeper) close() {

@@ -14,6 +14,7 @@ import (
 // limit is a route's rate limit, compiled.
 type limit struct {
 	limiter *ratelimit.Limiter
+	route   uint64 // of the limiter's keys: each route counts for itself
 	rate    ratelimit.Rate
 	header  string // counted by this header's value, in lower case
 	cookie  string // or by this cookie's; neither: by the client's address
@@ -21,8 +22,8 @@ type limit struct {
 	policy  []byte // the RateLimit-Policy line
 }
 
-func newLimit(l *ratelimit.Limiter, route string, r *config.RateLimit) *limit {
-	out := &limit{limiter: l, rate: ratelimit.NewRate(r.RequestsPerSecond, r.Burst), name: route}
+func newLimit(l *ratelimit.Limiter, listener, route string, r *config.RateLimit) *limit {
+	out := &limit{limiter: l, route: l.KeyBytes([]byte(listener + "/" + route)), rate: ratelimit.NewRate(r.RequestsPerSecond, r.Burst), name: route}
 	kind, name, _ := strings.Cut(r.Key, ":")
 	switch kind {
 	case "header":
@@ -46,7 +47,7 @@ func (ex *exchange) underLimit() bool {
 		return true
 	}
 	k := ex.w.s.keeper
-	v := l.limiter.Take(l.key(ex), l.rate, k.now(ex.w.loop.Now()))
+	v := l.limiter.Take(ratelimit.Mix(l.route, l.key(ex)), l.rate, k.now(ex.w.loop.Now()))
 	q := append(append(ex.quota[:0], l.policy...), "RateLimit: \""...)
 	q = append(append(q, l.name...), "\";r="...)
 	q = append(appendInt(q, int64(v.Remaining)), ";t="...)

@@ -276,7 +276,7 @@ func helloOf(word string) int {
 func (c *compiler) access(s *site, r *config.Route) (err error) {
 	s.allow, s.deny = cidr.New(r.Allow), cidr.New(r.Deny)
 	if rl := &r.RateLimit; rl.RequestsPerSecond > 0 {
-		s.limit = newLimit(c.keeper.limiter(s.listener, s.name), r.Name, rl)
+		s.limit = newLimit(c.keeper.limiter, s.listener, s.name, rl)
 	}
 	if r.BasicAuth.UsersFile == "" {
 		return nil

@@ -1,6 +1,7 @@
 package basicauth
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,87 +10,165 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// hash is a bcrypt hash of the least cost.
-func hash(t testing.TB, password string) string {
+// A hash of "U*U" that another implementation made (Openwall's crypt_blowfish).
+const foreign = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+
+// hashOf makes the cheapest hash that there is, as htpasswd writes it.
+func hashOf(t testing.TB, password string) string {
 	t.Helper()
-	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	h, err := bcrypt.GenerateFromPassword([]byte(password), minCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(h)
+	return "$2y$" + string(h[4:])
 }
 
-// write makes a file of these lines.
-func write(t testing.TB, path string, lines ...string) {
+func write(t testing.TB, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestLoad(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "users")
-	h := hash(t, "secret")
-	write(t, path, "# who may", "", "ali:"+h, "  bob:"+strings.Replace(h, "$2a$", "$2y$", 1)+"  ", "\u00e9ve:"+h, "")
-	u, err := Load(path)
+	path := filepath.Join(t.TempDir(), "users.htpasswd")
+	b := strings.Replace(foreign, "$2a$", "$2b$", 1)
+	y := strings.Replace(foreign, "$2a$", "$2y$", 1)
+	write(t, path, "# who may come in\n\nalice:"+foreign+"\r\n  bob:"+b+"  \n\n#eve:"+y+"\njosé maria:"+y)
+	users, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"ali", "bob", "\u00e9ve"} {
-		if !u.verify(name, []byte("secret")) || u.verify(name, []byte("Secret")) || u.verify(name, nil) {
-			t.Errorf("%s", name)
+	if users.Len() != 3 {
+		t.Errorf("%d users, want 3", users.Len())
+	}
+	for _, name := range []string{"alice", "bob", "josé maria"} {
+		u := users.find([]byte(name))
+		if u.name != name || bcrypt.CompareHashAndPassword(u.hash, []byte("U*U")) != nil {
+			t.Errorf("%s: found %q, and the password is wrong", name, u.name)
 		}
 	}
-	if u.verify("carl", []byte("secret")) || u.verify("", []byte("secret")) {
-		t.Error("somebody else was let in")
-	}
-	if cost, err := bcrypt.Cost(u.dummy); err != nil || cost != bcrypt.MinCost || len(u.dummy) != hashLen {
-		t.Errorf("who is not there is compared with a hash of cost %d, %d bytes: %v", cost, len(u.dummy), err)
-	}
-
-	f := func(want string, lines ...string) {
-		t.Helper()
-		write(t, path, lines...)
-		_, err := Load(path)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path+":") {
-			t.Errorf("%q: %v, want %q", lines, err, want)
-		}
-		if err != nil && strings.Contains(err.Error(), "$2") {
-			t.Errorf("a hash is in the error: %v", err)
-		}
-	}
-	f("there is no user")
-	f("there is no user", "# nobody", "")
-	f(`:2: a line is name:hash`, "ali:"+h, "bob")
-	f(`:1: a line is name:hash`, ":"+h)
-	f(`:3: "ali" is there twice`, "ali:"+h, "", "ali:"+h)
-	f(`:1: the hash of "ali" is not bcrypt`, "ali:$apr1$WtyZ4Uw3$rP1AVrZFE0Q8qFdK8XgBV/")
-	f(`:1: the hash of "ali" is not bcrypt`, "ali:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=")
-	f(`:1: the hash of "ali" is not bcrypt`, "ali:plain")
-	f(`:1: the hash of "ali" is not bcrypt`, "ali:"+h[:50])
-	f(`:1: the hash of "ali" is not bcrypt`, "ali:"+h+":more")
-	f(`has cost 20`, "ali:"+strings.Replace(h, "$04$", "$20$", 1))
-	f("is this the right file", strings.Repeat("#", maxFile+1))
-	if _, err := Load(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("a file that is not there was read")
+	if u := users.find([]byte("eve")); u != users.nobody || u.name != "" {
+		t.Errorf("eve was found: %+v", u)
 	}
 }
 
-// Whatever a file holds, it is read or refused, and what is read is as it says.
-func FuzzUsers(f *testing.F) {
-	h := hash(f, "x")
-	f.Add("ali:" + h + "\n# c\nbob:" + h)
-	f.Add("ali:" + h[:59])
-	f.Add(":\n::\n")
-	f.Fuzz(func(t *testing.T, src string) {
-		u, err := parse([]byte(src))
-		if err != nil {
+func TestLoadRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.htpasswd")
+	f := func(content string, want ...string) {
+		t.Helper()
+		write(t, path, content)
+		_, err := Load(path)
+		if err == nil {
+			t.Errorf("%q was accepted", content)
 			return
 		}
-		for name, hash := range u.hashes {
-			cost, err := bcrypt.Cost([]byte(hash))
-			if err != nil || cost < minCost || cost > maxCost || !strings.Contains(src, name+":"+hash) || strings.Contains(name, ":") {
-				t.Fatalf("%q: %q has %q", src, name, hash)
+		for i := range want {
+			want[i] = strings.ReplaceAll(want[i], "FILE", path)
+		}
+		if got := err.Error(); got != strings.Join(want, "\n") {
+			t.Errorf("%q:\n%s\nwant:\n%s", content, got, strings.Join(want, "\n"))
+		}
+		for _, secret := range []string{"Tr0ub4dor", "$2", "CCCC", "apr1"} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%q: shows %q", content, err)
+			}
+		}
+	}
+	// nobody
+	f("", "FILE: no users; add one with htpasswd -B FILE NAME")
+	f("\n# nobody yet\n", "FILE: no users; add one with htpasswd -B FILE NAME")
+
+	// no line of such a file
+	f("Tr0ub4dor", "FILE:1: want name:hash, as htpasswd -B writes it")
+	f(":"+foreign, "FILE:1: want name:hash, as htpasswd -B writes it")
+	f(foreign+":alice", "FILE:1: want name:hash, as htpasswd -B writes it")
+	f("a\tb:"+foreign, "FILE:1: the name is longer than 255 bytes or has control characters")
+	f(strings.Repeat("n", 256)+":"+foreign, "FILE:1: the name is longer than 255 bytes or has control characters")
+
+	// other kinds of hash, and a password
+	notBcrypt := `FILE:3: the hash of "bob" is not bcrypt; make it with htpasswd -B`
+	for _, hash := range []string{
+		"", "Tr0ub4dor", "$apr1$Tr0ub4do$wCHFCvfV0S9qzIZLNNfIm.", "{SHA}Tr0ub4dor=", "$2x" + foreign[3:], "$1a" + foreign[3:], "$2$05$Tr0ub4dor",
+	} {
+		f("alice:"+foreign+"\n\nbob:"+hash, notBcrypt)
+	}
+
+	// bcrypt, but
+	damaged := `FILE:1: the hash of "bob" is damaged: bcrypt's has 60 characters; make it again with htpasswd -B`
+	f("bob:"+foreign[:59], damaged)
+	f("bob:"+foreign+"e", damaged)
+	f("bob:"+foreign+":Bob", damaged)
+	f("bob:"+strings.Replace(foreign, "CCC", "C!C", 1), damaged)
+	f("bob:"+strings.Replace(foreign, "05$", "5$C", 1), damaged)
+	f("bob:"+strings.Replace(foreign, "05$", "+5$", 1), damaged)
+	cost := `FILE:1: the hash of "bob" has cost %d, want 4 to 16; make it again with htpasswd -B -C 10`
+	f("bob:"+strings.Replace(foreign, "05", "03", 1), fmt.Sprintf(cost, 3))
+	f("bob:"+strings.Replace(foreign, "05", "17", 1), fmt.Sprintf(cost, 17))
+	f("bob:"+strings.Replace(foreign, "05", "99", 1), fmt.Sprintf(cost, 99))
+
+	// all that is wrong is told at once, within reason
+	f("bob:"+foreign+"\nbob:Tr0ub4dor\nbob:"+foreign,
+		`FILE:2: the hash of "bob" is not bcrypt; make it with htpasswd -B`,
+		`FILE:3: "bob" is already on line 1; remove one of the two`)
+	var want []string
+	for i := range maxProblems {
+		want = append(want, fmt.Sprintf("FILE:%d: want name:hash, as htpasswd -B writes it", i+1))
+	}
+	f(strings.Repeat("Tr0ub4dor\n", maxProblems+7), append(want, "FILE: and 7 more lines")...)
+	f(strings.Repeat("#", maxFile+1), "FILE: larger than 1 MiB: is this a file of users?")
+}
+
+func TestLoadNoFile(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Load(filepath.Join(dir, "none")); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := Load(dir); err == nil || err.Error() != dir+": not a regular file" {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+// The costliest of the file is what an unknown name costs.
+func TestNobody(t *testing.T) {
+	costlier := strings.Replace(foreign, "05", "07", 1)
+	users, err := parse("f", []byte("a:"+foreign+"\nb:"+costlier+"\nc:"+foreign))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cost, err := bcrypt.Cost(users.nobody.hash); cost != 7 || err != nil {
+		t.Errorf("cost %d, %v, want 7", cost, err)
+	}
+	if !isComplete(users.nobody.hash) {
+		t.Errorf("%s is not a hash", users.nobody.hash)
+	}
+	if err := bcrypt.CompareHashAndPassword(users.nobody.hash, []byte("U*U")); err != bcrypt.ErrMismatchedHashAndPassword {
+		t.Errorf("comparing: %v, want that it is not the password", err)
+	}
+}
+
+// Whatever is accepted can be hashed against, and was there.
+func FuzzParseFile(f *testing.F) {
+	f.Add([]byte("alice:" + foreign + "\n# x\n\nbob:" + foreign))
+	f.Add([]byte("alice:" + foreign[:40] + "\r\n:\n::"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		users, err := parse("file", data)
+		if err != nil {
+			if strings.Contains(err.Error(), foreign[30:]) {
+				t.Fatalf("shows a hash: %v", err)
+			}
+			return
+		}
+		if users.Len() == 0 {
+			t.Fatal("nobody is in the file")
+		}
+		for name, u := range users.byName {
+			cost, err := bcrypt.Cost(u.hash)
+			if err != nil || cost < minCost || cost > maxCost || len(u.hash) != hashLen {
+				t.Fatalf("%q has %q, cost %d: %v", name, u.hash, cost, err)
+			}
+			if name != u.name || !strings.Contains(string(data), name+":"+string(u.hash)) {
+				t.Fatalf("%q is not in the file", name)
 			}
 		}
 	})
