@@ -204,7 +204,7 @@ func containsFold(list, name string) bool {
 func escaped(query string) string {
 	var b strings.Builder
 	for _, c := range []byte(query) {
-		if c >= 0x80 || c == '"' || c == '<' || c == '>' {
+		if c == '"' || c == '<' || c == '>' {
 			b.WriteString("%" + strings.ToUpper(string("0123456789abcdef"[c>>4])+string("0123456789abcdef"[c&15])))
 		} else {
 			b.WriteByte(c)

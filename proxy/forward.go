@@ -311,6 +311,8 @@ func (ex *exchange) awaitContinue(up *upConn) (wanted bool, f failure) {
 			return ex.sayContinue()
 		case err != nil:
 			return false, failure{at: up.stage(), err: err}
+		case h.faulty():
+			return false, failure{at: reading, err: errFraming}
 		case h.status == http.StatusContinue:
 			up.r += h.size
 			return ex.sayContinue()
@@ -357,6 +359,9 @@ func (ex *exchange) readAnswer(up *upConn) (stage, error) {
 		}
 		if h.final() {
 			return reading, ex.acceptAnswer(up)
+		}
+		if h.faulty() {
+			return reading, errFraming
 		}
 		if h.status != http.StatusContinue { // nobody waits for a 100 any more
 			if ex.sendInterim() != nil {

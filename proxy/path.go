@@ -18,7 +18,8 @@ type target struct {
 }
 
 // parse takes uri apart (RFC 9112, section 3.2). It reports false for a target
-// that is none, or whose path has no normal form. It has no blanks or controls.
+// that is none, or whose path has no normal form. It is ASCII without blanks and
+// controls.
 func (t *target) parse(uri []byte, options bool) bool {
 	*t = target{scratch: t.scratch[:0]}
 	if len(uri) == 1 && uri[0] == '*' {
@@ -85,7 +86,7 @@ func (t *target) cleanQuery() bool {
 	return true
 }
 
-func isDirty(c byte) bool { return c >= 0x80 || c == '"' || c == '<' || c == '>' }
+func isDirty(c byte) bool { return c == '"' || c == '<' || c == '>' }
 
 // cutAuthority takes "http://host" off an absolute-form target.
 func (t *target) cutAuthority(uri *[]byte) bool {

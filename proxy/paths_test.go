@@ -65,7 +65,9 @@ func TestOneReading(t *testing.T) {
 	f("/a%252Fb", 200, "/a%252Fb")
 	f("/caf%c3%a9", 200, "/caf%C3%A9")
 	f("/%C1rbol", 200, "/%C1rbol") // Latin-1
-	f(`/a"<b>{c}|d^`+"`?q=\"<é>[]{}%zz", 200, "/a%22%3Cb%3E%7Bc%7D%7Cd%5E%60?q=%22%3C%C3%A9%3E[]{}%zz")
+	f(`/a"<b>{c}|d^`+"`?q=\"<e>[]{}%zz", 200, "/a%22%3Cb%3E%7Bc%7D%7Cd%5E%60?q=%22%3Ce%3E[]{}%zz")
+	f("/caf\xc3\xa9", 400, "")
+	f("/?q=\xc3\xa9", 400, "")
 }
 
 // What goes on of a path is the operator's choice; where it goes is not.

@@ -35,7 +35,7 @@ func (l *requestLine) parse(b []byte) bool {
 	default:
 		return false
 	}
-	return !hasBlank(l.target)
+	return !hasForeign(l.target)
 }
 
 func isMethod(b []byte) bool {
@@ -47,10 +47,10 @@ func isMethod(b []byte) bool {
 	return true
 }
 
-// hasBlank looks for controls, tabs among them, and spaces.
-func hasBlank(b []byte) bool {
+// hasForeign looks for what no URI has: controls, blanks, and what is not ASCII.
+func hasForeign(b []byte) bool {
 	for _, c := range b {
-		if c <= ' ' || c == 0x7f {
+		if c <= ' ' || c >= 0x7f {
 			return true
 		}
 	}

@@ -126,6 +126,9 @@ func (h *responseHead) final() bool {
 	return h.status >= 200 || h.status == http.StatusSwitchingProtocols
 }
 
+// faulty reports whether an interim answer frames a body, which it cannot have.
+func (h *responseHead) faulty() bool { return !h.final() && h.chunked }
+
 // bodiless reports whether an answer has no body whatever its head says.
 func (h *responseHead) bodiless(toHead bool) bool {
 	return toHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified

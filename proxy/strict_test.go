@@ -257,6 +257,7 @@ func TestImpossibleAnswers(t *testing.T) {
 	w := testkit.StartOn(t, alone(b, ""), single)
 	for _, a := range []string{
 		"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"HTTP/1.1 204 No Content\r\n\r\nbody",
 		"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nbody",
