@@ -96,6 +96,10 @@ func TestRateLimit(t *testing.T) {
 	allowed(c.Get("/key"))
 	limited(c.Get("/key"))
 
+	// who sends several is counted by address: which one counts is not known
+	limited(c.Get("/key", "X-Key: c\r\nX-Key: d"))
+	limited(c.Get("/key", "X-Key: e\r\nX-Key: f"))
+
 	allowed(c.Get("/cookie", "Cookie: other=1; id=a"))
 	limited(c.Get("/cookie", "Cookie: id=a; other=2"))
 	allowed(c.Get("/cookie", "Cookie: id=b"))

@@ -19,6 +19,7 @@ func (ex *exchange) admit() bool {
 	case s.maxBody > 0 && ex.body.length > s.maxBody:
 		ex.refuse(metrics.BodyTooLarge)
 	case string(ex.method) == http.MethodTrace && !s.trace:
+		ex.closing = ex.closing || ex.body.kind != noBody // TRACE has none
 		ex.refuse(metrics.MethodNotAllowed)
 	case ex.isLastHop():
 		ex.answerLastHop()

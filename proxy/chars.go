@@ -1,6 +1,9 @@
 package proxy
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // equalFold compares a name with a lower-case ASCII string of any length.
 func equalFold(b []byte, lower string) bool {
@@ -109,3 +112,17 @@ var tokenChar = func() (t [256]uint8) {
 	t['-'] = plainChar
 	return t
 }()
+
+// hasBareCR looks for a CR that is not followed by LF; the last byte may yet be.
+func hasBareCR(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\r')
+		if i < 0 || i == len(b)-1 {
+			return false
+		}
+		if b[i+1] != '\n' {
+			return true
+		}
+		b = b[i+2:]
+	}
+}

@@ -57,6 +57,9 @@ func (c *chunkReader) next(b []byte) (data []byte, used int, err error) {
 	}
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 {
+		if hasBareCR(b) {
+			return nil, 0, errChunk
+		}
 		if len(b) > maxSizeLine && c.state == chunkSize || len(b) > maxTrailers {
 			return nil, 0, errChunk
 		}

@@ -90,7 +90,7 @@ func TestBodyTooLarge(t *testing.T) {
 func TestBrokenChunks(t *testing.T) {
 	b := testkit.NewBackend(t, hashing)
 	w := testkit.Start(t, alone(b, ""))
-	for _, body := range []string{"x\r\n", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloo\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "ffffffffffffffffff\r\n",
+	for _, body := range []string{"x\r\n", "5\rhello", "5\r\nhello\r\n0\r\nX: \ra", "-1\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloo\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "ffffffffffffffffff\r\n",
 		"0x5\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nno colon\r\n\r\n", "5;a\nb\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n"} {
 		c := testkit.Dial(t, w.Addr("web"))
 		c.Send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
@@ -271,6 +271,7 @@ func TestConnectionLimits(t *testing.T) {
 	b := testkit.NewBackend(t, testkit.Answer(200, "ok"))
 	f := func(limit string, status int, reason string) {
 		w := testkit.Start(t, alone(b, "limits: {"+limit+": 2}"))
+		defer w.Close()
 		one, two := testkit.Dial(t, w.Addr("web")), testkit.Dial(t, w.Addr("web"))
 		for _, c := range []*testkit.Client{one, two} {
 			if r := c.Get("/"); r.Status != 200 {

@@ -41,7 +41,7 @@ func (ex *exchange) chooseCoding() {
 func (ex *exchange) isPackable() bool {
 	h := &ex.answer
 	switch {
-	case ex.http10, h.encoded, h.noTransform, h.status < 200, h.status == http.StatusPartialContent:
+	case ex.http10, h.encoded, h.noTransform, ex.head.noTransform, h.status < 200, h.status == http.StatusPartialContent:
 		return false
 	case h.framing == frameNone && !ex.isHead, h.status == http.StatusNoContent, h.status == http.StatusNotModified:
 		return false
@@ -56,16 +56,24 @@ func (ex *exchange) appendCoding(dst []byte) []byte {
 	if ex.coding != compress.None {
 		dst = append(append(append(dst, "Content-Encoding: "...), ex.coding.String()...), crlf...)
 	}
-	if ex.mayPack && !ex.varies {
+	if (ex.mayPack || ex.revalidates()) && !ex.varies {
 		dst = append(dst, "Vary: Accept-Encoding\r\n"...)
 	}
 	return dst
 }
 
+// revalidates reports whether the answer says that what a client has is still
+// good, which may be an encoded answer.
+func (ex *exchange) revalidates() bool {
+	return ex.site.compress && ex.answer.status == http.StatusNotModified
+}
+
 // appendETag weakens a strong tag: the bytes are no longer those it stands for
-// (RFC 9110, section 8.8.1).
+// (RFC 9110, section 8.8.1). A client that asks by the weak tag is told by it.
 func (ex *exchange) appendETag(dst []byte, l *line) []byte {
-	if ex.coding == compress.None || bytes.HasPrefix(l.value, weak) {
+	asked, _ := ex.head.Get("if-none-match", 0)
+	told := ex.revalidates() && bytes.Contains(asked, append(append(ex.extra[:0], weak...), l.value...))
+	if ex.coding == compress.None && !told || bytes.HasPrefix(l.value, weak) {
 		return append(dst, l.raw...)
 	}
 	dst = append(append(dst, l.name...), ": W/"...)

@@ -273,8 +273,12 @@ func (ex *exchange) finish() {
 		_ = cc.Conn.Abort() // closed already: as good
 		ex.endConnection()
 	case ex.closing:
-		ex.linger()
 		ex.endConnection()
+		if ex.mayLinger() {
+			ex.abandon() // first: an attack that is refused holds as little as can be
+			cc.linger()
+			return
+		}
 	default:
 		cc.rest()
 	}
@@ -294,7 +298,9 @@ func (ex *exchange) abandon() {
 	w := ex.w
 	w.s.inFlight.add(w.id, -1)
 	ex.release()
-	w.exchanges = append(w.exchanges, ex)
+	if len(w.exchanges) < maxBuffers/2 {
+		w.exchanges = append(w.exchanges, ex)
+	}
 }
 
 // release lets go of everything that is not the exchange's own memory.

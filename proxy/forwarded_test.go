@@ -130,6 +130,8 @@ func TestForwardedIPv6(t *testing.T) {
 	same(t, without(sent(t, w, b, "Host: [::1]:80"), "X-Request-Id", "Via"), "Host: [::1]:80", "X-Forwarded-For: ::1", "X-Forwarded-Proto: http",
 		"X-Forwarded-Port: "+port, `Forwarded: for="[::1]";proto=http;host="[::1]:80"`, "X-Forwarded-Host: [::1]:80")
 
+	w.Close()
+
 	// an IPv4 client of a dual-stack socket is an IPv4 client
 	w = testkit.Start(t, strings.Replace(setup{backends: at(b), listener: "trusted_proxies: [127.0.0.1]"}.yaml(), "127.0.0.1:0", ":0", 1))
 	_, port, _ = net.SplitHostPort(w.Addr("web"))

@@ -32,25 +32,29 @@ func greetingOf(word string) greeting {
 // malformed says that nothing after it can be believed. Only trusted proxies are
 // listened to; what a stranger sends is a request, and no good one.
 func (c *clientConn) greet() bool {
-	lc := c.ln.config()
-	if lc.greeting == greetNone || c.Tag&greeted != 0 {
+	if c.Tag&greeted != 0 {
 		return true
 	}
+	// Asked once: what was a connection of requests stays one, whatever the
+	// configuration says later.
+	c.Tag |= greeted
+	lc := c.ln.config()
 	required := lc.greeting == greetRequire
-	if !lc.trusts(c.peer.addr) {
+	switch {
+	case lc.greeting == greetNone:
+		return true
+	case !lc.trusts(c.peer.addr):
 		return !required || c.refuseGreeting()
 	}
 	for {
 		h, n, err := proxyproto.Parse(c.in.buffered())
 		switch {
 		case err == proxyproto.ErrNone && !required:
-			c.Tag |= greeted
 			return true
 		case err != nil:
 			return c.refuseGreeting()
 		case n > 0:
 			c.in.r += n
-			c.Tag |= greeted
 			c.adopt(h)
 			return true
 		}
@@ -58,7 +62,7 @@ func (c *clientConn) greet() bool {
 		c.armed = true
 		c.Conn.SetReadDeadline(after(c.headStart, lc.timeouts.ClientHeader))
 		if n, err = c.Conn.Read(room); err != nil {
-			return false
+			return false // closed by the loop: it did not park
 		}
 		c.in.e += n
 	}

@@ -111,6 +111,32 @@ func TestProxyProtocolOfStrangers(t *testing.T) {
 	})
 }
 
+// What was a connection of requests before a change stays one.
+func TestProxyProtocolComesLater(t *testing.T) {
+	b := testkit.NewBackend(t, testkit.Answer(200, "ok"))
+	plain := setup{backends: at(b), listener: "trusted_proxies: [127.0.0.1]"}
+	w := testkit.Start(t, plain.yaml())
+	busy, parked := testkit.Dial(t, w.Addr("web")), testkit.Dial(t, w.Addr("web"))
+	parked.Get("/")
+	time.Sleep(parkedAfter)
+	busy.Get("/")
+	plain.listener += ", proxy_protocol: require"
+	w.Apply(plain.yaml())
+	for range 2 {
+		for _, c := range []*testkit.Client{busy, parked} {
+			if r := c.Get("/"); r.Body != "ok" {
+				t.Fatal(r)
+			}
+		}
+		time.Sleep(parkedAfter)
+	}
+	c := testkit.Dial(t, w.Addr("web"))
+	c.Send(ask4)
+	if all, _ := rest(c); all != "" {
+		t.Errorf("a new connection without a header was answered: %q", all)
+	}
+}
+
 // connections_per_ip counts clients, not the proxy before them.
 func TestProxyProtocolConnectionsPerIP(t *testing.T) {
 	b := testkit.NewBackend(t, testkit.Answer(200, "ok"))

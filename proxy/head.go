@@ -16,7 +16,8 @@ type line struct {
 type head struct {
 	lines    []line
 	hopNames []byte // lower-case names from Connection lines, comma-separated
-	repeated bool   // a field that frames the message came twice
+	options  int    // how many those are
+	repeated bool   // a field that can have one value came twice
 	alias    bool   // a name pretends to be another; only requests have reason to
 
 	contentLength []byte // nil: none
@@ -32,6 +33,7 @@ type head struct {
 	expect        []byte // nil: none
 	maxForwards   []byte // nil: none
 	requestID     []byte
+	requestIDs    int
 	date          bool
 	contentType   []byte
 	eventStream   bool
@@ -46,8 +48,10 @@ var (
 	errFieldValue    = errors.New("a header value has a control character")
 	errBareLF        = errors.New("a line ends in LF without CR")
 	errObsFold       = errors.New("a header line is folded")
+	errOptions       = errors.New("Connection names too many fields")
 	errTooMany       = errors.New("too many header lines")
 	errFraming       = errors.New("the message has two framings")
+	errRepeated      = errors.New("a field that can have one value comes twice")
 	errContentLength = errors.New("Content-Length is not one number")
 	errEncoding      = errors.New("Transfer-Encoding is not chunked")
 )
@@ -74,7 +78,10 @@ func (h *head) parse(block []byte, most int) error {
 		}
 		block = block[end+1:]
 	}
-	if h.repeated || (h.chunked && h.contentLength != nil) {
+	switch {
+	case h.repeated:
+		return errRepeated
+	case h.chunked && h.contentLength != nil:
 		return errFraming
 	}
 	return nil
@@ -121,7 +128,9 @@ func (h *head) add(raw []byte) error {
 func (h *head) note(l *line) error {
 	switch l.kind {
 	case fieldConnection:
-		h.noteConnection(l.value)
+		if h.noteConnection(l.value); h.options > maxOptions {
+			return errOptions
+		}
 	case fieldContentLength:
 		h.repeated = h.repeated || h.contentLength != nil
 		if !isNumber(l.value) {
@@ -143,8 +152,10 @@ func (h *head) note(l *line) error {
 		h.hosts++
 		h.host = l.value
 	case fieldExpect:
+		h.repeated = h.repeated || h.expect != nil
 		h.expect = l.value
 	case fieldMaxForwards:
+		h.repeated = h.repeated || h.maxForwards != nil
 		h.maxForwards = l.value
 	default:
 		h.noteContent(l)
@@ -156,6 +167,7 @@ func (h *head) note(l *line) error {
 func (h *head) noteContent(l *line) {
 	switch l.kind {
 	case fieldRequestID:
+		h.requestIDs++
 		h.requestID = l.value
 	case fieldDate:
 		h.date = true
@@ -183,10 +195,16 @@ func (h *head) noteConnection(value []byte) {
 		case equalFold(name, "upgrade"):
 			h.wantsUpgrade = true
 		default:
-			h.hopNames = append(appendLower(h.hopNames, name), ',')
+			if h.options++; h.options <= maxOptions {
+				h.hopNames = append(appendLower(h.hopNames, name), ',')
+			}
 		}
 	}
 }
+
+// maxOptions bounds the names in Connection lines: every other line is compared
+// with each of them.
+const maxOptions = 128
 
 // named reports whether a Connection line names this field, which makes it one
 // of this connection only (RFC 9110, section 7.6.1).

@@ -48,7 +48,7 @@ func (in *input) look(limit int) (whole bool, reason metrics.Reason) {
 		}
 		return true, metrics.NoReason
 	}
-	if !in.lineOK && !in.lookAtLine(b) {
+	if !in.lineOK && !in.lookAtLine(b) || hasBareCR(b[in.seen:]) {
 		return false, metrics.BadRequest
 	}
 	in.seen = max(len(b)-3, 0)

@@ -64,37 +64,52 @@ func (ex *exchange) underLimit() bool {
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // key is by what the request is counted. A client does not get out of the limit
-// by leaving the header or the cookie out.
+// by leaving the header or the cookie out, nor by sending several: which of them
+// the backend believes is not known here.
 func (l *limit) key(ex *exchange) uint64 {
 	byAddr := l.limiter.KeyAddr(ex.client)
 	var value []byte
+	times := 0
 	switch {
 	case l.header != "":
-		value, _ = ex.head.Get(l.header, 0)
+		value, times = ex.head.only(l.header)
 	case l.cookie != "":
-		value = ex.head.cookie(l.cookie)
+		value, times = ex.head.cookie(l.cookie)
 	default:
 		return byAddr
 	}
-	if len(value) == 0 {
+	if times != 1 {
 		return ratelimit.Mix(byAddr, byAddr)
 	}
 	return l.limiter.KeyBytes(value)
 }
 
-// cookie is the first cookie of that name (RFC 6265, section 4.2); nil if there
-// is none.
-func (h *head) cookie(name string) []byte {
+// only is the last value of a field, and how many there are.
+func (h *head) only(name string) (value []byte, times int) {
+	for {
+		v, ok := h.Get(name, times)
+		if !ok {
+			return value, times
+		}
+		value = v
+		times++
+	}
+}
+
+// cookie is the value of the last cookie of that name (RFC 6265, section 4.2),
+// and how many there are.
+func (h *head) cookie(name string) (value []byte, times int) {
 	for i := 0; ; i++ {
 		rest, ok := h.Get("cookie", i)
 		if !ok {
-			return nil
+			return value, times
 		}
 		for len(rest) > 0 {
 			var pair []byte
 			pair, rest, _ = bytes.Cut(rest, semicolon)
-			if n, value, ok := bytes.Cut(trim(pair), equals); ok && string(n) == name {
-				return value
+			if n, v, ok := bytes.Cut(trim(pair), equals); ok && string(n) == name {
+				value = v
+				times++
 			}
 		}
 	}

@@ -73,7 +73,7 @@ func (ln *listener) retire() {
 const (
 	overConnections uint8 = 1 << iota // one too many when it was opened
 	overPerIP
-	greeted // its PROXY header was read
+	greeted // it was asked for a PROXY header, where one is wanted
 )
 
 // Opened counts a connection and decides whether it is one too many; it is told

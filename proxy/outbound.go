@@ -107,6 +107,8 @@ func listsUpgrade(value []byte) bool {
 func (ex *exchange) appendTarget(dst []byte) []byte {
 	rw := &ex.site.rewrite
 	switch {
+	case len(ex.target.path) == 1 && ex.target.path[0] == '*': // no path to rewrite
+		return append(dst, '*')
 	case ex.site.paths == pathRaw:
 		dst = append(dst, ex.target.raw...)
 	case rw.strip == "" && rw.add == "" && rw.regex == nil:
@@ -151,7 +153,7 @@ const idLen = 32
 // nameRequest keeps the client's request id where it is printable and short,
 // and makes one otherwise.
 func (ex *exchange) nameRequest() {
-	if id := ex.head.requestID; len(id) > 0 && len(id) <= 128 && isToken(id) {
+	if id := ex.head.requestID; ex.head.requestIDs == 1 && len(id) <= 128 && len(id) > 0 && isToken(id) {
 		ex.id = id
 		return
 	}

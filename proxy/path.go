@@ -35,6 +35,10 @@ func (t *target) parse(uri []byte, options bool) bool {
 	if i := bytes.IndexByte(uri, '?'); i >= 0 {
 		uri, t.query = uri[:i], uri[i:]
 	}
+	if len(uri) == 0 && options && t.query == nil {
+		t.raw, t.path, t.normal = star, star, true // of the server as a whole: RFC 9112, section 3.2.4
+		return true
+	}
 	if len(uri) == 0 {
 		uri = slash // absolute-form without a path
 	}
@@ -246,7 +250,10 @@ func isUnreserved(c byte) bool {
 
 const upperHex = "0123456789ABCDEF"
 
-var slash = []byte{'/'}
+var (
+	slash = []byte{'/'}
+	star  = []byte{'*'}
+)
 
 // validHost reports whether a Host value or an authority is a host with an
 // optional port: not empty, no userinfo, blanks, lists or paths (RFC 9112,

@@ -48,6 +48,9 @@ func TestOneReading(t *testing.T) {
 	f("/x/..;%2fadmin", 400, "")
 	f("/x/..%3b/admin", 400, "")
 	f("/x/..%253b/admin", 400, "")
+	f("/exact%3Fx", 400, "")
+	f("/admin%23", 400, "")
+	f("/"+strings.Repeat("%25", 3000), 400, "")
 	// or not, when to others they are
 	f("/admin/..%2fx", 400, "")
 	f("/admin/..;/x", 400, "")
@@ -91,6 +94,11 @@ func TestPathHandling(t *testing.T) {
 	f("/x/../raw/a", 400, "") // to who does not resolve dots it is not under /raw
 	f("/%72aw/a", 400, "")    // nor is this to who does not decode
 	f("/raw/x%2f..%2fadmin", 400, "")
+	// what Weir resolves away is there for the backend to read
+	f("/raw/x/;/../admin", 400, "")
+	f("/raw/x/..%2fq/../admin", 400, "")
+	f("/raw/x/%3b/../admin", 400, "")
+	f("/raw/x/y/..%2f/../../admin", 400, "")
 	f("/strict/a", 200, "/strict/a")
 	f("/strict/a%2Fb", 200, "/strict/a%2Fb") // normal
 	f("/strict//a", 400, "")

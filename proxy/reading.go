@@ -17,6 +17,7 @@ const (
 	readParams                      // what follows a semicolon is not part of the segment
 	readSlashes                     // %2F, %5C and so \ are slashes
 	slashFirst                      // and are so before parameters are looked for
+	readCut                         // %3F and %23 end the path
 	liberties
 )
 
@@ -51,6 +52,8 @@ func doubts(path []byte) (how liberty) {
 				how |= readSlashes
 			case "3B":
 				how |= readEscaped | readParams
+			case "3F", "23":
+				how |= readCut
 			case "25":
 				return liberties - 1 // behind it there may be anything
 			}
@@ -63,19 +66,39 @@ func doubts(path []byte) (how liberty) {
 	return how
 }
 
+// maxDoubtful is the longest path that is read in all ways. Longer ones with
+// doubts are refused: nobody writes them, and each way costs time.
+const maxDoubtful = 4 << 10
+
 // oneReading reports whether every reading of the path leads to the route that
 // was found, and whether that route takes paths like this one.
 func (ex *exchange) oneReading() bool {
 	t := &ex.target
-	raw := ex.site.paths == pathRaw && !t.normal
-	if ex.site.paths == pathReject && !t.normal || raw && !ex.leadsHere(t.raw) {
+	base, how := t.path, t.doubts
+	switch {
+	case t.normal:
+	case ex.site.paths == pathReject:
 		return false
+	case ex.site.paths == pathRaw:
+		// The backend gets what came: dots that Weir has resolved, and segments
+		// that it has dropped with them, are there for it to read.
+		if !ex.leadsHere(t.raw) {
+			return false
+		}
+		ex.packed, _ = unescape(ex.packed[:0], t.raw)
+		base = ex.packed
+		how = doubts(base)
 	}
-	for how := liberty(1); how < liberties && t.doubts != 0; how++ {
-		if how&^t.doubts != 0 {
+	return how == 0 || len(base) <= maxDoubtful && ex.allReadings(base, how)
+}
+
+// allReadings looks the path up as it is read with each combination of liberties.
+func (ex *exchange) allReadings(base []byte, doubts liberty) bool {
+	for how := liberty(1); how < liberties; how++ {
+		if how&^doubts != 0 {
 			continue
 		}
-		path, ok := read(append(ex.extra[:0], t.path...), how)
+		path, ok := read(append(ex.extra[:0], base...), how)
 		ex.extra = path
 		if !ok || !ex.leadsHere(path) {
 			return false
@@ -97,6 +120,9 @@ func (ex *exchange) leadsHere(path []byte) bool {
 func read(p []byte, how liberty) ([]byte, bool) {
 	if how&readTwice != 0 {
 		p = decodeTwice(p)
+	}
+	if how&readCut != 0 {
+		p = cutEscaped(p)
 	}
 	if how&readEscaped != 0 {
 		p = decode(p, "3B", "3B", ';')
@@ -130,6 +156,16 @@ func decodeTwice(p []byte) []byte {
 		}
 	}
 	return out
+}
+
+// cutEscaped ends a path at an escaped question mark or number sign.
+func cutEscaped(p []byte) []byte {
+	for i := 1; i+2 < len(p); i++ {
+		if p[i] == '%' && (string(p[i+1:i+3]) == "3F" || string(p[i+1:i+3]) == "23") {
+			return p[:i]
+		}
+	}
+	return p
 }
 
 // dropParams cuts each segment at its semicolon.

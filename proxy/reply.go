@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"weir/internal/compress"
@@ -99,8 +100,13 @@ func (ex *exchange) replyHead() {
 func (ex *exchange) appendReplySpecial(dst []byte, l *line) []byte {
 	h := &ex.answer
 	switch l.kind {
-	case fieldHop, fieldConnection, fieldUpgrade:
+	case fieldHop, fieldConnection:
 		return dst
+	case fieldUpgrade:
+		if h.status != http.StatusUpgradeRequired {
+			return dst // an offer that nobody asked for
+		}
+		return append(append(dst, l.raw...), "Connection: Upgrade\r\n"...) // what 426 has to say: RFC 9110, section 15.5.22
 	case fieldContentLength:
 		if h.status == 204 || h.status < 200 || ex.coding != compress.None {
 			return dst
@@ -301,10 +307,23 @@ func (ex *exchange) endChunks(trailers []byte) error {
 			return err
 		}
 	}
-	if !ex.http10 {
-		ex.out = append(append(append(ex.out, "0\r\n"...), trailers...), crlf...)
+	if ex.http10 {
+		return nil
 	}
+	ex.out = append(ex.out, "0\r\n"...)
+	if len(trailers) > 0 {
+		ex.out = appendTrailers(ex.out, trailers, ex.keepsFromTrailers)
+	}
+	ex.out = append(ex.out, crlf...)
 	return nil
+}
+
+// keepsFromTrailers names fields of an answer that do not go on behind its body:
+// those of the backend's connection, those that rules are about, and those that
+// are about bytes which have been encoded since.
+func (ex *exchange) keepsFromTrailers(name []byte) bool {
+	return ex.answer.named(name) || ex.site.response.concerns(name) ||
+		ex.coding != compress.None && (isOfBytes(name) || equalFold(name, "etag"))
 }
 
 // flush sends what has been gathered.
@@ -342,35 +361,6 @@ func unexpected(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// Bounds of a lingering close.
-const (
-	lingerTime  = 2 * time.Second
-	lingerBytes = 16 << 20
-)
-
-// linger reads what a client still sends after an answer that ends its
-// connection, for a bounded while: closing at once would reset the connection
-// and with it the answer on its way (RFC 9112, section 9.6).
-func (ex *exchange) linger() {
-	unread := ex.ctx == nil || ex.body.unread() || closesAfter(ex.reason) || ex.cc.Conn.Readable()
-	if !unread || ex.cc.Conn.HungUp() {
-		return
-	}
-	if ex.cc.Conn.CloseWrite() != nil {
-		return
-	}
-	buf := ex.w.takeBuffer()
-	defer ex.w.putBuffer(buf)
-	ex.cc.Conn.SetReadDeadline(ex.w.loop.Now().Add(lingerTime))
-	for n := 0; n < lingerBytes; {
-		k, err := ex.cc.Conn.Read(buf)
-		if err != nil {
-			return
-		}
-		n += k
-	}
 }
 
 // errClientGone ends a relay whose client takes no more.

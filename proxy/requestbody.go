@@ -288,15 +288,17 @@ func (p *pump) unchunk(dst []byte) (n int, done bool, err error) {
 	}
 }
 
-// widen replaces the buffer of the input by a big one, which is read into while
-// a chunked body streams. The head's lines stay in the old one until rest.
+// widen gives the input another buffer, a big one, which is read into while a
+// chunked body streams. The head's lines are views of the old one, whatever its
+// size: nothing may be read into that before rest.
 func (c *clientConn) widen() {
-	if len(c.in.buf) == bigSize {
-		return
-	}
 	big := c.w.takeBig()
-	c.in.e = copy(big, c.in.buffered())
-	c.head, c.in.buf, c.in.r = c.in.buf, big, 0
+	if n := len(c.in.buffered()); n > len(big)/2 { // a large head's buffer had room for much of the body
+		c.w.putBig(big)
+		big = make([]byte, n+bigSize)
+	}
+	n := copy(big, c.in.buffered())
+	c.head, c.in.buf, c.in.r, c.in.e = c.in.buf, big, 0, n
 }
 
 // narrow gives the big buffer back once it is empty.
@@ -305,9 +307,9 @@ func (c *clientConn) narrow() {
 		return
 	}
 	if c.in.r < c.in.e {
-		c.w.putInput(c.head)
+		c.w.putInput(c.head) // nobody looks at that head any more
 	} else {
-		c.w.putBig(c.in.buf)
+		c.w.putInput(c.in.buf)
 		c.in.buf, c.in.r, c.in.e = c.head, 0, 0
 	}
 	c.head = nil
@@ -345,18 +347,26 @@ func frameChunk(out []byte, n int) []byte {
 }
 
 // appendEnd appends what follows the last chunk. A trailer that the head has a
-// field of the same name for is dropped: backends that merge the two would take
-// the later one.
+// field of the same name for is dropped, and one that the operator's rules are
+// about: backends that merge trailers would take the later one.
 func (p *pump) appendEnd(dst []byte) []byte {
-	dst = append(dst, "0\r\n"...)
-	for rest := p.ex.reqChunks.trailers; len(rest) > 0; {
-		n := bytes.IndexByte(rest, '\n') + 1
-		if !p.ex.head.hasName(rest[:bytes.IndexByte(rest, ':')]) {
-			dst = append(dst, rest[:n]...)
-		}
-		rest = rest[n:]
-	}
+	h, rules := &p.ex.head, &p.ex.site.request
+	dst = appendTrailers(append(dst, "0\r\n"...), p.ex.reqChunks.trailers, func(name []byte) bool {
+		return h.hasName(name) || h.named(name) || rules.concerns(name)
+	})
 	return append(dst, crlf...)
+}
+
+// appendTrailers appends trailer lines but those that drop names.
+func appendTrailers(dst, lines []byte, drop func(name []byte) bool) []byte {
+	for len(lines) > 0 {
+		n := bytes.IndexByte(lines, '\n') + 1
+		if !drop(lines[:bytes.IndexByte(lines, ':')]) {
+			dst = append(dst, lines[:n]...)
+		}
+		lines = lines[n:]
+	}
+	return dst
 }
 
 func (h *head) hasName(name []byte) bool {

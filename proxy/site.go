@@ -53,23 +53,56 @@ type site struct {
 
 // headerRules are the operator's changes to header lines, compiled.
 type headerRules struct {
-	drop  []string // lower case: removed by name, or replaced by a line of add
+	drop  []string // folded names: removed, or replaced by a line of add
+	names []string // of every field that the rules are about, folded
 	lines []byte   // the lines that are set or added, as they go out
 }
 
 func compileRules(r config.HeaderRules) headerRules {
 	var out headerRules
 	for _, name := range r.Remove {
-		out.drop = append(out.drop, strings.ToLower(name))
+		out.drop = append(out.drop, foldName(name))
 	}
 	for _, h := range r.Set {
-		out.drop = append(out.drop, strings.ToLower(h.Name))
+		out.drop = append(out.drop, foldName(h.Name))
 		out.lines = appendLine(out.lines, h.Name, h.Value)
 	}
+	out.names = slices.Clone(out.drop)
 	for _, h := range r.Add {
+		out.names = append(out.names, foldName(h.Name))
 		out.lines = appendLine(out.lines, h.Name, h.Value)
 	}
 	return out
+}
+
+// foldName is a name as backends see it that make variables of headers: a rule
+// about X-User is about X_User as well, or a client would get around it.
+func foldName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && tokenChar[r] == plainChar {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name))
+}
+
+// isFolded compares a name with a folded one.
+func isFolded(name []byte, folded string) bool {
+	if len(name) != len(folded) {
+		return false
+	}
+	for i, c := range name {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case tokenChar[c] != plainChar:
+			c = '-'
+		}
+		if c != folded[i] {
+			return false
+		}
+	}
+	return true
 }
 
 func appendLine(dst []byte, name, value string) []byte {
@@ -80,9 +113,14 @@ func appendLine(dst []byte, name, value string) []byte {
 }
 
 // drops reports whether a line goes. Rules are few: a scan beats a map.
-func (r *headerRules) drops(name []byte) bool {
-	for _, d := range r.drop {
-		if equalFold(name, d) {
+func (r *headerRules) drops(name []byte) bool { return hasFolded(r.drop, name) }
+
+// concerns reports whether any rule is about a field.
+func (r *headerRules) concerns(name []byte) bool { return hasFolded(r.names, name) }
+
+func hasFolded(folded []string, name []byte) bool {
+	for _, f := range folded {
+		if isFolded(name, f) {
 			return true
 		}
 	}

@@ -30,6 +30,8 @@ func TestEarlyRefusals(t *testing.T) {
 	f("GET / HTTP/1.1\n")
 	f("GET /\x01")
 	f("GET\t/")
+	f("GET / HTTP/1.1\r\nHost: a\r\n\r\r\n")
+	f("GET / HTTP/1.1\r\nHost: a\rX: b")
 	f("{\"json\"")
 	f("\r\n\r\n\r\n\r\n\r\n")
 	f("\nGET / HTTP/1.1\r\n")
@@ -188,6 +190,50 @@ func TestRequestTrailers(t *testing.T) {
 	}
 	f(200, "X-Sum: 1\r\n")
 	f(200, "X-Role: admin\r\nAuthorization: x\r\nCookie: a=b\r\nX-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nIf-Match: x\r\nContent-Type: text/html\r\n")
+}
+
+// The operator's rules hold for what a client writes otherwise, or later.
+func TestRulesHoldForAliasesAndTrailers(t *testing.T) {
+	var tail strings.Builder
+	b := testkit.NewBackend(t, func(x *testkit.Exchange) bool {
+		for !strings.HasSuffix(tail.String(), "0\r\n\r\n") {
+			c, err := x.R.ReadByte()
+			if err != nil {
+				return false
+			}
+			tail.WriteByte(c)
+		}
+		x.Write("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Secret: 1\r\nX-Sum: 1\r\n\r\n")
+		return false
+	})
+	w := testkit.Start(t, setup{backends: at(b), route: "request_headers: {remove: [X-User], set: {X-Tenant: a}, add: {X-More: b}}, response_headers: {remove: [X-Secret]}"}.yaml())
+	c := testkit.Dial(t, w.Addr("web"))
+	c.Send("POST / HTTP/1.1\r\nHost: a\r\nX_User: root\r\nx.tenant: b\r\nConnection: X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-User: root\r\nX-Tenant: b\r\nx_more: c\r\nX-Hop: d\r\n\r\n")
+	r := c.Read("POST")
+	if strings.Join(r.Trailers, "|") != "X-Sum: 1" {
+		t.Errorf("trailers of the answer: %q", r.Trailers)
+	}
+	if tail.String() != "0\r\n\r\n" {
+		t.Errorf("trailers of the request: %q", tail.String())
+	}
+	if head := b.Last(); strings.Contains(head, "root") || strings.Contains(head, ": b\r\nx") || !strings.Contains(head, "X-Tenant: a\r\n") {
+		t.Errorf("the head: %q", head)
+	}
+}
+
+// What every line is compared with is bounded.
+func TestConnectionOptions(t *testing.T) {
+	b := testkit.NewBackend(t, testkit.Answer(200, "ok"))
+	w := testkit.Start(t, before(b))
+	c := testkit.Dial(t, w.Addr("web"))
+	if r := c.Get("/", "Connection: "+strings.Repeat("a,", 30)+"keep-alive"); r.Status != 200 {
+		t.Error(r)
+	}
+	refused(t, c.Get("/", "Connection: "+strings.Repeat("a,", 129)), 400, "bad_request")
+	for _, twice := range []string{"Expect: 100-continue\r\nExpect: x", "Max-Forwards: 1\r\nMax-Forwards: 2"} {
+		c = testkit.Dial(t, w.Addr("web"))
+		refused(t, c.Do("OPTIONS /", twice), 400, "bad_request")
+	}
 }
 
 // Bodies of answers that Weir makes itself do not cost the connection when they

@@ -65,7 +65,10 @@ func (w *worker) engineFor(headLen int) *fasthttp.Server {
 	if headLen <= inputSize {
 		return w.small
 	}
-	return w.large.Load()
+	if large := w.large.Load(); headLen <= large.ReadBufferSize {
+		return large
+	}
+	return w.newEngine(headLen) // a listener that drains has the limit of before
 }
 
 // newEngine makes the fasthttp server of a worker. Each setting is explicit

@@ -61,7 +61,8 @@ type Conn struct {
 	target         *Conn // cancelled when this one hangs up
 	grace          int64 // ns that target goes on when the peer has only closed its side
 	cancelAt       int64 // when target is cancelled then; 0: not
-	wroteAt        int64 // when a peer that has closed its side last took something
+	wroteAt        int64 // when something was last written to a peer that has closed its side
+	unsent         int32 // bytes the peer had not taken when cancelAt was set; -1: not known
 	idleAt         int64 // when a quiet connection is parked, a parked one closed
 	timer          timer
 	remote, local  netip.AddrPort // local is looked up when first asked for

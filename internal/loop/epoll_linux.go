@@ -122,6 +122,11 @@ type socket struct {
 // power would stay for ever otherwise.
 const probeAfter = 120
 
+// maxUnsent is how many bytes the kernel takes for a client beyond those that are
+// under way. It would take megabytes, and hold them for as long as a client that
+// reads slowly likes.
+const maxUnsent = 256 << 10
+
 // tune sets what every TCP socket here has: nobody waits to fill a packet, and
 // dead peers are found.
 func tune(fd int) error {
@@ -149,7 +154,7 @@ func newSocket(nl net.Listener, portable bool) (socket, error) {
 		fd, failure = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
 		if _, ok := nl.(*net.TCPListener); ok && failure == nil {
 			// Accepted sockets inherit it: no call for each.
-			failure = tune(fd)
+			failure = errors.Join(tune(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent))
 		}
 	})
 	if err := errors.Join(err, failure); err != nil {

@@ -139,6 +139,10 @@ func (c *Conn) Readable() bool {
 // HungUp says whether the peer has closed its side, or the connection broke.
 func (c *Conn) HungUp() bool { return c.hup }
 
+// Lost says whether the connection broke: what is written arrives nowhere. A peer
+// that has only closed its side still hears.
+func (c *Conn) Lost() bool { return c.broken }
+
 // SetHangupTarget ties t to c: when c's peer hangs up, or if it already has,
 // t's pending and later Reads and Writes return ErrCanceled. nil unties. Both
 // belong to the same loop, and it must be called there.
@@ -172,21 +176,25 @@ func (c *Conn) beginGrace() {
 		return
 	}
 	if c.cancelAt == 0 {
+		c.unsent = c.outQueue()
 		c.cancelAt = c.l.now + c.grace
 		c.arm()
 	}
 }
 
-// endGrace cancels the target, unless the peer took something meanwhile.
+// endGrace cancels the target, unless the peer has taken something meanwhile:
+// then what waits in the kernel for it is not what it was.
 func (c *Conn) endGrace() {
 	c.cancelAt = 0
-	switch again := c.wroteAt + c.grace; {
-	case c.target == nil:
-	case again > c.l.now:
-		c.cancelAt = again // the caller arms
-	default:
-		c.target.cancel()
+	if c.target == nil {
+		return
 	}
+	if now := c.outQueue(); now != c.unsent || c.wroteAt+c.grace > c.l.now {
+		c.unsent = now
+		c.cancelAt = c.l.now + c.grace // the caller arms
+		return
+	}
+	c.target.cancel()
 }
 
 func (c *Conn) cancel() {

@@ -162,3 +162,16 @@ func port(p *uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(p))
 	return uint16(b[0])<<8 | uint16(b[1])
 }
+
+// outQueue is how many bytes the kernel holds that the peer has not acknowledged;
+// -1 if it does not say.
+func (c *Conn) outQueue() int32 {
+	if c.pipe != nil || c.released {
+		return -1
+	}
+	n, err := unix.IoctlGetInt(int(c.fd), unix.SIOCOUTQ)
+	if err != nil {
+		return -1
+	}
+	return int32(n)
+}

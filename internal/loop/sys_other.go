@@ -19,6 +19,7 @@ func (c *Conn) closeSocket()                            { c.pipe.close(c.linger0
 func (c *Conn) shutdownWrite() error                    { return c.pipe.closeWrite() }
 func (c *Conn) sockname() netip.AddrPort                { return c.local }
 func (c *Conn) detach() (net.Conn, error)               { return c.detachPortable() }
+func (c *Conn) outQueue() int32                         { return -1 }
 func (l *Loop) dial(a Addr, t time.Time) (*Conn, error) { return l.dialPortable(a, t) }
 
 // socket is what a Listener listens with.

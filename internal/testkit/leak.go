@@ -3,7 +3,6 @@ package testkit
 import (
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -24,21 +23,6 @@ func NoLeaks(t testing.TB) {
 			t.Errorf("%d goroutines left behind:\n\n%s", len(left), strings.Join(left, "\n\n"))
 		}
 	})
-}
-
-// watched is the tests that have a NoLeaks of onlyOnce.
-var watched sync.Map
-
-// onlyOnce is NoLeaks for the first of several Weirs of one test. The check is
-// made when all of them have ended: what the first one starts while the second
-// runs is not the second's.
-func onlyOnce(t testing.TB) {
-	t.Helper()
-	if _, again := watched.LoadOrStore(t, true); again {
-		return
-	}
-	t.Cleanup(func() { watched.Delete(t) })
-	NoLeaks(t)
 }
 
 // leftOver returns the stacks of goroutines that are not in before and do not

@@ -54,7 +54,7 @@ func Start(t testing.TB, yaml string) *Weir {
 // StartOn is Start with a say in the event loops.
 func StartOn(t testing.TB, yaml string, o loop.Options) *Weir {
 	t.Helper()
-	onlyOnce(t)
+	NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "weir.yaml")
 	if err := os.WriteFile(path, []byte(yaml), 0o644); err != nil {
 		t.Fatal(err)
