@@ -48,7 +48,7 @@ var (
 	errFieldValue    = errors.New("a header value has a control character")
 	errBareLF        = errors.New("a line ends in LF without CR")
 	errObsFold       = errors.New("a header line is folded")
-	errOptions       = errors.New("Connection names too many fields")
+	errOptions       = errors.New("too many names in Connection")
 	errTooMany       = errors.New("too many header lines")
 	errFraming       = errors.New("the message has two framings")
 	errRepeated      = errors.New("a field that can have one value comes twice")
