@@ -7,10 +7,17 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
+	"unicode"
 )
 
 // Check probes one address once. Probe returns nil if the address is healthy,
@@ -21,24 +28,18 @@ type Check interface {
 	Probe(ctx context.Context, addr string) error
 }
 
-// TCP is the Check that is content when a connection opens. The zero value
-// connects to the backend's own port.
-type TCP struct {
-	Port  int    // asked instead of the backend's own port; 0: the backend's own. Unix sockets have none
-	Hello []byte // sent to the backend's own port: it may want a PROXY header
+// Reporter is a Check whose addresses have more to say of themselves than that
+// they answer. The error is about the asking: that nobody was there, or that
+// nobody could make sense of the answer. Whether the answer is a failure is in
+// the Report.
+type Reporter interface {
+	Report(ctx context.Context, addr string) (Report, error)
 }
 
-// Probe connects to addr and closes the connection again, without a byte sent
-// but the Hello.
-func (c TCP) Probe(ctx context.Context, addr string) error {
-	conn, err := dialHello(ctx, withPort(addr, c.Port), c.Port, c.Hello)
-	if err != nil {
-		return err
-	}
-	// What the close says is no verdict on the backend: it accepted.
-	_ = conn.Close()
-	return nil
-}
+// ErrNotAsked is in the error of a probe that could not be made for a reason of
+// our own: no descriptor left, too many commands running. It says nothing about
+// the backend, and the Prober does not count it.
+var ErrNotAsked = errors.New("not asked")
 
 // dial opens a connection that no probe has used before.
 func dial(ctx context.Context, addr string) (net.Conn, error) {
@@ -48,10 +49,24 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	d := net.Dialer{KeepAlive: -1} // it lives for one probe
 	conn, err := d.DialContext(ctx, network, addr)
+	if outOfResources(err) {
+		return nil, fmt.Errorf("%w: connect: %w", ErrNotAsked, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return conn, nil
+}
+
+// outOfResources reports whether err is about this process or its machine, and
+// not about who was to be asked.
+func outOfResources(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // dialHello opens a connection and sends hello on it, unless it goes to a port
@@ -61,14 +76,57 @@ func dialHello(ctx context.Context, addr string, port int, hello []byte) (net.Co
 	if err != nil || port != 0 || len(hello) == 0 {
 		return conn, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline) // the write below says if it is closed
-	}
+	defer untilDone(ctx, conn)()
 	if _, err := conn.Write(hello); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("connect: %w", err)
+		return nil, fmt.Errorf("connect: %w", cause(ctx, err))
 	}
 	return conn, nil
+}
+
+// untilDone makes what happens on conn fail once ctx is done, until stop is called.
+func untilDone(ctx context.Context, conn net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		_ = conn.SetDeadline(time.Unix(1, 0)) // if it is closed, there is nothing to end
+	})
+}
+
+// cause is why ctx is done, if that is what made err, and else err.
+func cause(ctx context.Context, err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// readUntil reads from r until enough is content with what there is so far, of
+// which all from fresh on is new. It reads no more than limit bytes; not to have
+// enough in them is no error, and neither is the end of r.
+func readUntil(r io.Reader, limit int, enough func(said []byte, fresh int) bool) (said []byte, found bool, err error) {
+	for len(said) < limit {
+		said = slices.Grow(said, min(512, limit-len(said)))
+		fresh := len(said)
+		n, err := r.Read(said[fresh:min(cap(said), limit)])
+		said = said[:fresh+n]
+		if n > 0 && enough(said, fresh) {
+			return said, true, nil
+		}
+		if err == io.EOF {
+			return said, false, nil
+		}
+		if err != nil {
+			return said, false, err
+		}
+	}
+	return said, false, nil
+}
+
+// oneLine makes what somebody else wrote fit for an error: one line of at most
+// limit bytes, without control characters.
+func oneLine(s string, limit int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), limit)], "")
+	words := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) })
+	return strings.Join(words, " ")
 }
 
 // withPort returns addr with its port replaced, for backends that answer

@@ -42,6 +42,14 @@ func probe(t *testing.T, c health.Check, addr string) string {
 	return "pass"
 }
 
+func number(s string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
 func TestHTTP(t *testing.T) {
 	addr := backend(t, "tcp", "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -51,7 +59,9 @@ func TestHTTP(t *testing.T) {
 		case "/moved":
 			http.Redirect(w, r, "/status?code=500", http.StatusFound)
 		case "/echo":
-			fmt.Fprintf(w, "method=%s host=%s agent=%s close=%v", r.Method, r.Host, r.UserAgent(), r.Close)
+			payload, _ := io.ReadAll(r.Body)
+			fmt.Fprintf(w, "method=%s host=%s agent=%s close=%v accept=%v keys=%v payload=%s",
+				r.Method, r.Host, r.UserAgent(), r.Close, r.Header["Accept"], r.Header["X-Key"], payload)
 		case "/long":
 			io.WriteString(w, strings.Repeat("x", 64<<10)+"too late")
 		case "/endless":
@@ -93,6 +103,12 @@ func TestHTTP(t *testing.T) {
 	f(health.HTTP{Path: "/echo", Body: "method=GET host=" + addr + " agent=weir-check close=true"}, "pass")
 	f(health.HTTP{Path: "/echo", Method: "POST", Host: "a.example", Body: "method=POST host=a.example"}, "pass")
 
+	// also its headers and body
+	f(health.HTTP{Path: "/echo", Method: "POST", Payload: "ping", Headers: []health.Header{
+		{"Accept", "text/plain"}, {"X-Key", "a"}, {"x-key", "b"}, {"Host", "not.this"}, {"User-Agent", "mine"},
+	}, Body: "method=POST host=" + addr + " agent=mine close=true accept=[text/plain] keys=[a b] payload=ping"}, "pass")
+	f(health.HTTP{Headers: []health.Header{{"X-Key", "a\nb"}}}, "invalid header")
+
 	// the body is searched, but not for ever
 	f(health.HTTP{Path: "/echo", Body: "no such thing"}, `body does not contain "no such thing"`)
 	f(health.HTTP{Path: "/long", Body: "xxx"}, "pass")
@@ -105,6 +121,28 @@ func TestHTTP(t *testing.T) {
 	// a path that is none is a failed check, not a panic
 	f(health.HTTP{Path: "/%zz"}, "check request")
 }
+
+// A check answered with 10 GB takes what it needs, which the sockets' buffers
+// exceed, and hangs up.
+func TestHTTPDoesNotReadWhatItDoesNotNeed(t *testing.T) {
+	const declared = 10 << 30
+	sent := make(chan int64, 1)
+	addr := backend(t, "tcp", "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(declared))
+		n, _ := io.Copy(w, io.LimitReader(zeros{}, declared))
+		sent <- n
+	}).String()
+	for _, c := range []health.HTTP{{}, {Body: "no such thing"}, {Expect: []health.Range{{From: 404, To: 404}}}} {
+		probe(t, c, addr)
+		if n := <-sent; n > 64<<20 {
+			t.Errorf("%+v: %d bytes were sent, want few", c, n)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
 func TestHTTPMakesANewConnectionEachTime(t *testing.T) {
 	var conns atomic.Int32

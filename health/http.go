@@ -14,6 +14,8 @@ import (
 const (
 	maxCheckBody   = 64 << 10 // how far into an answer Body is looked for
 	maxCheckHeader = 64 << 10
+
+	userAgent = "weir-check"
 )
 
 // Range is a span of status codes, both ends included.
@@ -27,33 +29,27 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d-%d", r.From, r.To)
 }
 
+// Header is one line of a request's header.
+type Header struct{ Name, Value string }
+
 // HTTP is the Check that sends one HTTP/1.1 request over a new connection: a
 // kept one would go on answering on a backend that no longer accepts anybody.
 // Redirects are answers like others and are not followed.
 type HTTP struct {
-	Path   string  // with a query if need be; "" is "/"
-	Method string  // "" is GET
-	Host   string  // the Host header; "" is the address asked
-	Expect []Range // statuses that pass; empty is 200-399
-	Body   string  // must occur in the first 64 KiB of the answer; "" passes anything
-	Port   int     // asked instead of the backend's own port; 0: the backend's own
-	Hello  []byte  // sent before the request to the backend's own port: it may want a PROXY header
+	Path    string   // with a query if need be; "" is "/"
+	Method  string   // "" is GET
+	Host    string   // the Host header; "" is the address asked
+	Headers []Header // sent too, those of one name in this order; not a Host, which has its own field
+	Payload string   // the body of the request
+	Expect  []Range  // statuses that pass; empty is 200-399
+	Body    string   // must occur in the first 64 KiB of the answer; "" passes anything
+	Port    int      // asked instead of the backend's own port; 0: the backend's own
+	Hello   []byte   // sent before the request to the backend's own port: it may want a PROXY header
 }
 
 // Probe sends the request to addr and judges the answer.
 func (c HTTP) Probe(ctx context.Context, addr string) error {
-	addr = withPort(addr, c.Port)
-	req, err := c.request(ctx, addr)
-	if err != nil {
-		return err
-	}
-	t := &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dialHello(ctx, addr, c.Port, c.Hello) },
-		DisableKeepAlives:      true,
-		DisableCompression:     true, // Body is compared with what the backend says, not with a packed form of it
-		MaxResponseHeaderBytes: maxCheckHeader,
-	}
-	res, err := t.RoundTrip(req) // not a Client: that one follows redirects
+	res, err := c.exchange(ctx, addr)
 	if err != nil {
 		return err
 	}
@@ -61,24 +57,50 @@ func (c HTTP) Probe(ctx context.Context, addr string) error {
 	return c.judge(res)
 }
 
-func (c HTTP) request(ctx context.Context, addr string) (*http.Request, error) {
-	host := addr
-	if strings.HasPrefix(addr, "unix:") {
-		host = "localhost" // a socket has no name that a Host header could carry
+// exchange sends the request and returns the answer. Closing its body closes the
+// connection: a body without end is not read to one.
+func (c HTTP) exchange(ctx context.Context, addr string) (*http.Response, error) {
+	addr = withPort(addr, c.Port)
+	req, err := c.request(ctx, addr)
+	if err != nil {
+		return nil, err
 	}
+	t := &http.Transport{
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dialHello(ctx, addr, c.Port, c.Hello) },
+		DisableKeepAlives:      true,
+		DisableCompression:     true, // Body is compared with what the backend says, not with a packed form of it
+		MaxResponseHeaderBytes: maxCheckHeader,
+	}
+	return t.RoundTrip(req) // not a Client: that one follows redirects
+}
+
+func (c HTTP) request(ctx context.Context, addr string) (*http.Request, error) {
 	path := c.Path
 	if path == "" {
 		path = "/"
 	}
-	req, err := http.NewRequestWithContext(ctx, c.Method, "http://"+host+path, nil)
+	req, err := http.NewRequestWithContext(ctx, c.Method, "http://"+hostOf(addr)+path, strings.NewReader(c.Payload))
 	if err != nil {
 		return nil, fmt.Errorf("check request: %w", err)
 	}
 	if c.Host != "" {
 		req.Host = c.Host
 	}
-	req.Header.Set("User-Agent", "weir-check")
+	for _, h := range c.Headers {
+		req.Header.Add(h.Name, h.Value)
+	}
+	if _, ok := req.Header["User-Agent"]; !ok {
+		req.Header.Set("User-Agent", userAgent)
+	}
 	return req, nil
+}
+
+// hostOf is addr as a URL can carry it: a socket has no name.
+func hostOf(addr string) string {
+	if strings.HasPrefix(addr, "unix:") {
+		return "localhost"
+	}
+	return addr
 }
 
 func (c HTTP) judge(res *http.Response) error {

@@ -9,21 +9,19 @@ import (
 	"time"
 )
 
-const (
-	transitionGap = time.Second           // between probes while a streak is incomplete
-	firstWindow   = 20 * time.Millisecond // first probes of a few new targets are spread over this
-	firstSpacing  = 2 * time.Millisecond  // of many: this much window each, up to their interval
-)
+const transitionGap = time.Second // between probes while a streak is incomplete
 
-// Target is an address to be probed, and how.
+// Target is an address to be probed, and how. All times between probes are from
+// the start of one to the start of the next, give or take 10 %.
 type Target struct {
-	Addr     string // what Check.Probe is given
-	Check    Check
-	Key      string        // equal Addr, Key, times and counts mean unchanged: Checks are not compared
-	Interval time.Duration // from the start of one probe to the start of the next, give or take 10 %
-	Timeout  time.Duration // for one probe
-	Fall     int           // failures in a row that make it down
-	Rise     int           // passes in a row that make it up
+	Addr         string // what Check.Probe is given
+	Check        Check  // a Reporter too, if it has more to say
+	Key          string // equal Addr, Key, times and counts mean unchanged: Checks are not compared
+	Interval     time.Duration
+	DownInterval time.Duration // while it is down; 0 is Interval
+	Timeout      time.Duration // for one probe
+	Fall         int           // failures in a row that make it down
+	Rise         int           // passes in a row that make it up
 }
 
 // same says whether probing t is probing u.
@@ -36,8 +34,10 @@ func (t Target) same(u Target) bool {
 type Result struct {
 	Up      bool // the verdict after this probe
 	Changed bool // this probe changed it; true for the first
-	First   bool // the first result of this target
+	First   bool // the first that is a verdict on this target
 	Err     error
+	Report  *Report // what the address said of itself; nil: its Check asks for nothing, or got no answer
+	Rise    int     // passes in a row that it takes to come up: more than the target's while it flaps
 	Took    time.Duration
 	At      time.Time // when the probe ended
 }
@@ -47,6 +47,9 @@ type Prober struct {
 	// Rand gives numbers in [0, 1) for the jitter. Set before the first Sync
 	// if at all; called under the Prober's lock.
 	Rand func() float64
+
+	// Pace is for Probers that start together. Set before the first Sync if at all.
+	Pace *Pace
 
 	report func(key string, r Result)
 	wg     sync.WaitGroup
@@ -66,7 +69,7 @@ type probe struct {
 // NewProber returns a Prober without targets. report is called by the target's
 // goroutine after each probe, with the key the target has in Sync's map.
 func NewProber(report func(key string, r Result)) *Prober {
-	return &Prober{Rand: rand.Float64, report: report, running: make(map[string]*probe)}
+	return &Prober{Rand: rand.Float64, Pace: new(Pace), report: report, running: make(map[string]*probe)}
 }
 
 // Sync makes the probed set equal to want: new targets start, missing ones
@@ -95,8 +98,12 @@ func (p *Prober) Sync(want map[string]Target) {
 		tracker.Fall, tracker.Rise = t.Fall, t.Rise
 		fresh = append(fresh, &probe{key: key, target: t, tracker: tracker})
 	}
+	if len(fresh) == 0 {
+		return
+	}
+	window := p.Pace.window(len(fresh), time.Now())
 	for _, pr := range fresh {
-		p.start(pr, p.firstDelay(pr.target, len(fresh)))
+		p.start(pr, p.firstDelay(pr.target, window))
 	}
 }
 
@@ -108,10 +115,9 @@ func (p *Prober) start(pr *probe, delay time.Duration) {
 	p.wg.Go(func() { p.probeUntilDone(ctx, pr, delay) })
 }
 
-// firstDelay spreads the first probes of n targets that start together: a
-// few get their verdict at once, thousands do not go out in one burst.
-func (p *Prober) firstDelay(t Target, n int) time.Duration {
-	window := max(firstWindow, time.Duration(n)*firstSpacing)
+// firstDelay is a place in the window, or in the target's interval if that is
+// shorter.
+func (p *Prober) firstDelay(t Target, window time.Duration) time.Duration {
 	if t.Interval > 0 {
 		window = min(window, t.Interval)
 	}
@@ -132,12 +138,11 @@ func (p *Prober) probeUntilDone(ctx context.Context, pr *probe, delay time.Durat
 		case <-timer.C:
 		}
 		start := time.Now()
-		err := ask(ctx, pr.target)
-		r, gap, ok := p.observe(pr, err)
+		report, err := ask(ctx, pr.target)
+		r, gap, ok := p.observe(pr, report, err)
 		if !ok {
 			return
 		}
-		r.At = time.Now()
 		r.Took = r.At.Sub(start)
 		p.report(pr.key, r)
 		timer.Reset(max(0, gap-time.Since(start)))
@@ -145,32 +150,60 @@ func (p *Prober) probeUntilDone(ctx context.Context, pr *probe, delay time.Durat
 }
 
 // ask runs one probe under its own timeout.
-func ask(ctx context.Context, t Target) error {
+func ask(ctx context.Context, t Target) (*Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
-	err := t.Check.Probe(ctx, t.Addr)
+	report, err := probeOrReport(ctx, t)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no verdict within %v: %w", t.Timeout, err)
+		return report, fmt.Errorf("no verdict within %v: %w", t.Timeout, err)
 	}
-	return err
+	return report, err
+}
+
+func probeOrReport(ctx context.Context, t Target) (*Report, error) {
+	c, ok := t.Check.(Reporter)
+	if !ok {
+		return nil, t.Check.Probe(ctx, t.Addr)
+	}
+	r, err := c.Report(ctx, t.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return &r, r.Err()
 }
 
 // observe enters one outcome into the streak and says when to ask again,
 // counted from the start of this probe. ok is false if pr has been stopped or
 // replaced: its outcome then belongs to nobody.
-func (p *Prober) observe(pr *probe, err error) (r Result, gap time.Duration, ok bool) {
+func (p *Prober) observe(pr *probe, report *Report, err error) (r Result, gap time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running[pr.key] != pr {
 		return Result{}, 0, false
 	}
-	r.First = !pr.tracker.Known()
-	r.Changed = pr.tracker.Observe(err == nil)
-	r.Up = pr.tracker.Up()
-	r.Err = err
-	if pr.tracker.InTransition() {
-		return r, min(transitionGap, pr.target.Interval), true
+	now, known := time.Now(), pr.tracker.Known()
+	r = Result{Err: err, Report: report, At: now}
+	switch {
+	case errors.Is(err, ErrNotAsked):
+	case report != nil && err != nil: // it says itself that it is down: no need to ask again
+		r.Changed = pr.tracker.Decide(false, now)
+	default:
+		r.Changed = pr.tracker.Observe(err == nil, now)
 	}
-	spread := 0.9 + 0.2*p.Rand()
-	return r, time.Duration(spread * float64(pr.target.Interval)), true
+	r.First = !known && pr.tracker.Known()
+	r.Up, r.Rise = pr.tracker.Up(), pr.tracker.RiseNow(now)
+	spread := 0.9 + 0.2*p.Rand() // targets that failed together are not asked together
+	return r, time.Duration(spread * float64(pr.gap())), true
+}
+
+// gap is the time to the next probe. Prober.mu is held.
+func (pr *probe) gap() time.Duration {
+	gap := pr.target.Interval
+	if pr.tracker.Known() && !pr.tracker.Up() && pr.target.DownInterval > 0 {
+		gap = pr.target.DownInterval
+	}
+	if pr.tracker.InTransition() {
+		gap = min(gap, transitionGap)
+	}
+	return gap
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,8 +14,8 @@ import (
 	"weir/health"
 )
 
-// script is a Check that answers + or - by turns, the last one for ever, after
-// a while of thinking.
+// script is a Check that answers + or - by turns, or 0 if it could not ask, the
+// last one for ever, after a while of thinking.
 type script struct {
 	answers string
 	takes   time.Duration
@@ -35,8 +36,11 @@ func (s *script) Probe(ctx context.Context, addr string) error {
 	defer s.mu.Unlock()
 	a := s.answers[min(s.asked, len(s.answers)-1)]
 	s.asked++
-	if a == '-' {
+	switch a {
+	case '-':
 		return errScripted
+	case '0':
+		return health.ErrNotAsked
 	}
 	return nil
 }
@@ -268,6 +272,147 @@ func TestProberJitter(t *testing.T) {
 		}
 		if lo < 4500*time.Millisecond || hi > 5500*time.Millisecond || hi-lo < 500*time.Millisecond {
 			t.Errorf("gaps from %v to %v, want most of 4.5s to 5.5s", lo, hi)
+		}
+	})
+}
+
+// Down, it is asked less often, and coming up as often as ever.
+func TestProberDownInterval(t *testing.T) {
+	bubble(t, `
+		10ms a + up! first
+		5.01s a - up
+		6.01s a - up
+		7.01s a - down!
+		27.01s a - down
+		47.01s a + down
+		48.01s a + up!
+		53.01s a + up`,
+		func(p *health.Prober) {
+			a := target("+----++")
+			a.DownInterval = 20 * time.Second
+			p.Sync(targets{"a": a})
+			time.Sleep(55 * time.Second)
+		})
+}
+
+// An address that goes up and down needs more passes each time.
+func TestProberDampsFlapping(t *testing.T) {
+	bubble(t, `
+		10ms a + up! first
+		1.01s a - down!
+		2.01s a + up!
+		3.01s a - down!
+		4.01s a + up!
+		5.01s a - down!
+		6.01s a + down
+		7.01s a + up!
+		8.01s a + up`,
+		func(p *health.Prober) {
+			a := target("+-+-+-+++")
+			a.Interval, a.Fall, a.Rise = time.Second, 1, 1
+			p.Sync(targets{"a": a})
+			time.Sleep(8500 * time.Millisecond)
+		})
+}
+
+// What an address says of itself arrives with the result, and its own word that
+// it is down is not counted but believed.
+func TestProberReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		p := health.NewProber(func(_ string, r health.Result) {
+			line := fmt.Sprintf("up=%v rise=%d err=%v", r.Up, r.Rise, r.Err)
+			if r.Report != nil {
+				line += " says " + text(*r.Report)
+			}
+			got = append(got, line)
+		})
+		a := target("")
+		a.Check = &agents{answers: []string{"up 75%", "50% drain", "down #disk full", "up", "?", "up", "ready"}}
+		p.Sync(targets{"a": a})
+		time.Sleep(time.Minute)
+		p.Sync(nil)
+		p.Wait()
+		want := []string{
+			"up=true rise=2 err=<nil> says 75% up",
+			"up=true rise=2 err=<nil> says 50% drain",
+			"up=false rise=2 err=agent says down: disk full says down #disk full",
+			"up=false rise=2 err=<nil> says up",
+			`up=false rise=2 err=agent says "?", which means nothing`,
+			"up=false rise=2 err=<nil> says up",
+			"up=true rise=2 err=<nil> says ready",
+		}
+		if got := got[:min(len(got), len(want))]; !slices.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// agents is a Reporter that has an answer for each time it is asked.
+type agents struct {
+	script
+	answers []string
+}
+
+func (a *agents) Report(context.Context, string) (health.Report, error) {
+	answer := a.answers[min(a.asked, len(a.answers)-1)]
+	a.asked++
+	return health.ParseReport(answer)
+}
+
+// What could not be asked is told, and changes nothing.
+func TestProberDoesNotCountWhatWasNotAsked(t *testing.T) {
+	bubble(t, `
+		10ms a - down
+		5.01s a + up! first
+		10.01s a - up
+		11.01s a - up
+		12.01s a - up
+		13.01s a - down!`,
+		func(p *health.Prober) {
+			a := target("0+-0--")
+			p.Sync(targets{"a": a})
+			time.Sleep(14 * time.Second)
+		})
+}
+
+// A thousand Probers that start at once keep out of each other's way, if they
+// share a Pace.
+func TestProbersShareAPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var mu sync.Mutex
+		inFirst := map[time.Duration]int{} // 100 ms: first probes in it
+		pace := new(health.Pace)
+		var all []*health.Prober
+		for range 300 {
+			p := health.NewProber(func(_ string, r health.Result) {
+				mu.Lock()
+				defer mu.Unlock()
+				if r.First {
+					inFirst[r.At.Sub(start)/(100*time.Millisecond)]++
+				}
+			})
+			p.Pace = pace
+			want := targets{}
+			for i := range 10 {
+				want[fmt.Sprint(i)] = target("+")
+			}
+			p.Sync(want)
+			all = append(all, p)
+		}
+		time.Sleep(5 * time.Second)
+		for _, p := range all {
+			p.Sync(nil)
+			p.Wait()
+		}
+		total, most := 0, 0
+		for _, n := range inFirst {
+			total += n
+			most = max(most, n)
+		}
+		if total != 3000 || most > 400 {
+			t.Errorf("%d first probes, up to %d in 100 ms; want all, and not at once", total, most)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package health_test
 
 import (
 	"testing"
+	"time"
 
 	"weir/health"
 )
@@ -11,7 +12,7 @@ func TestTracker(t *testing.T) {
 		t.Helper()
 		tr := health.Tracker{Fall: fall, Rise: rise}
 		for _, r := range results {
-			tr.Observe(r == '+')
+			tr.Observe(r == '+', time.Time{})
 		}
 		got := "unknown"
 		if tr.Known() {
@@ -57,7 +58,7 @@ func TestTrackerReportsEachChangeOnce(t *testing.T) {
 	tr := health.Tracker{Fall: 2, Rise: 2}
 	var changes string
 	for _, r := range "+++---+-+++" {
-		if tr.Observe(r == '+') {
+		if tr.Observe(r == '+', time.Time{}) {
 			changes += "!"
 		} else {
 			changes += "."

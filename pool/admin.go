@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -70,4 +71,67 @@ func (p *Pool) Mark(address string, a Admin) error {
 	p.probeStale = true
 	p.refresh(now)
 	return nil
+}
+
+// Configured undoes SetWeight.
+const Configured = -1
+
+const maxWeight = 65535 // what a configuration may say
+
+// SetWeight gives the backend with that address, as written, another weight
+// than the Spec's until it is set to Configured; 0 takes it out of balancing.
+// As with Mark, an Update does not undo it. The error is an
+// *UnknownBackendError, or about the weight.
+func (p *Pool) SetWeight(address string, weight int) error {
+	if weight < Configured || weight > maxWeight {
+		return fmt.Errorf("weight %d; want 0 to %d, or %d for the configured one", weight, maxWeight, Configured)
+	}
+	p.mu.Lock()
+	defer p.unlock()
+	b := p.listed[address]
+	if b == nil {
+		return &UnknownBackendError{Pool: p.name, Address: address}
+	}
+	if b.override == weight {
+		return nil
+	}
+	b.override = weight
+	cause := fmt.Sprintf("%d, set by the operator", weight)
+	if weight == Configured {
+		cause = fmt.Sprintf("%d, as configured", b.spec.shownWeight())
+	}
+	now := time.Now()
+	p.change(b, now, EventWeight, cause)
+	p.refresh(now)
+	return nil
+}
+
+// weight is what the operator wants it to be; 0: no requests.
+func (b *Backend) weight() int {
+	if b.override != Configured {
+		return b.override
+	}
+	return b.spec.shownWeight()
+}
+
+const historyKept = 64 // events of one backend
+
+// History returns the latest changes of the backend with that address, oldest
+// first. The error is an *UnknownBackendError.
+func (p *Pool) History(address string) ([]Event, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.listed[address]
+	if b == nil {
+		return nil, &UnknownBackendError{Pool: p.name, Address: address}
+	}
+	return slices.Clone(b.history), nil
+}
+
+// remember enters an event in the backend's history.
+func (b *Backend) remember(e Event) {
+	if len(b.history) == historyKept {
+		b.history = slices.Delete(b.history, 0, 1)
+	}
+	b.history = append(b.history, e)
 }

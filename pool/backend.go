@@ -30,6 +30,7 @@ type Backend struct {
 	errs    atomic.Int64  // bad outcomes in a row
 	failed  atomic.Int64  // errs when it reached the limit, for the pool's goroutine to judge; else 0
 	lastBad atomic.Uint32 // the latest bad Outcome, for the log
+	trial   trial         // of requests after an ejection
 
 	condition // under pool.mu
 }
@@ -40,6 +41,7 @@ type Backend struct {
 type load struct {
 	_        [cacheLine]byte
 	inFlight atomic.Int64 // the one word that all loops write
+	latency  latency      // and, under peak_ewma, this one
 	_        [cacheLine]byte
 	loops    []loopLoad
 }
@@ -60,16 +62,31 @@ type condition struct {
 	nameError string             // why the last look-up failed, or the address is not one
 	stopName  context.CancelFunc // ends the goroutine that resolves the name; nil if there is none
 
-	admin Admin
+	admin    Admin
+	override int // SetWeight's; Configured: there is none
 
 	verdict      verdict
 	verdictCause string
 	last         LastCheck
+	advice       advice
 
 	ejectedUntil time.Time // zero: not ejected
 	ejectCause   string
 	ejections    int       // how many the next ejection counts as having come before it
 	returned     time.Time // end of the last ejection
+	wouldReturn  time.Time // when an ejection that was not enforced would have ended
+
+	halfOpen  bool      // back from an ejection, one request at a time
+	seenTrial uint32    // the trial that had its answer
+	seenAt    time.Time // when the pool's goroutine saw that
+
+	founder  bool      // in the first Spec: it is not new when it comes up
+	known    bool      // has been fit, or it is a founder and a probe has failed: it is missed when it is out
+	fitNow   bool      // fit, as of the latest Set
+	rampFrom time.Time // when it came into rotation; zero: it has been there from the start
+	share    int       // weight in the Set, in hundredths; 0: it is not in the tier that serves
+
+	history []Event // the latest, oldest first
 
 	settled chan struct{} // closed once there is a first verdict or none is needed
 

@@ -20,8 +20,14 @@ func (p *Pool) ejectFailing(now time.Time) {
 		// Counted anew whatever is decided: one that may not be ejected is
 		// looked at again after as many errors more, not at each of them.
 		b.forgetErrors()
-		if 0 < limit && limit <= n && b.usable() && p.mayEject() {
-			p.eject(b, n, now)
+		if limit <= 0 || n < limit || !b.usable() || !p.mayEject() {
+			continue
+		}
+		cause := fmt.Sprintf("%d errors in a row, the last %s", n, Outcome(b.lastBad.Load()))
+		if p.spec.Passive.Enforce {
+			p.eject(b, "consecutive_errors", cause, now)
+		} else {
+			p.wouldEject(b, cause, now)
 		}
 	}
 }
@@ -60,14 +66,26 @@ func ejectionCap(n, percent int) int {
 	return max(1, n*percent/100)
 }
 
-// eject takes b out. p.mu is held.
-func (p *Pool) eject(b *Backend, errs int64, now time.Time) {
+// eject takes b out; reason is for the metrics. p.mu is held.
+func (p *Pool) eject(b *Backend, reason, cause string, now time.Time) {
+	b.halfOpen = false
 	b.ejections = forgive(b.ejections, now.Sub(b.returned), p.spec.Passive.Ejection) + 1
 	d := ejectionTime(p.spec.Passive, b.ejections, p.rand())
 	b.ejectedUntil = now.Add(d)
-	b.ejectCause = fmt.Sprintf("%d errors in a row, the last %s", errs, Outcome(b.lastBad.Load()))
-	b.metrics.Ejected("consecutive_errors")
-	p.change(b, now, EventEjected, fmt.Sprintf("%s; out for %v", b.ejectCause, d.Round(time.Millisecond)))
+	b.ejectCause = cause
+	b.metrics.Ejected(reason)
+	p.change(b, now, EventEjected, fmt.Sprintf("%s; out for %v", cause, d.Round(time.Millisecond)))
+}
+
+// wouldEject says that b would be out if ejection were enforced, and does not
+// say so again while it would be. p.mu is held.
+func (p *Pool) wouldEject(b *Backend, cause string, now time.Time) {
+	if now.Before(b.wouldReturn) {
+		return
+	}
+	d := ejectionTime(p.spec.Passive, 1, p.rand())
+	b.wouldReturn = now.Add(d)
+	p.change(b, now, EventWouldEject, fmt.Sprintf("%s; would be out for %v", cause, d.Round(time.Millisecond)))
 }
 
 // forgive lets past ejections fade: one for each first-ejection time that the
@@ -127,6 +145,9 @@ func (p *Pool) endEjectionsOf(which func(*Backend) bool, now time.Time, cause st
 
 func (p *Pool) endEjection(b *Backend, now time.Time, cause string) {
 	b.clearEjection(now)
+	if p.spec.Passive.HalfOpen && p.spec.Passive.ejects() {
+		b.beginTrials()
+	}
 	p.change(b, now, EventReturned, cause)
 }
 
@@ -135,6 +156,8 @@ func (p *Pool) endEjection(b *Backend, now time.Time, cause string) {
 func (b *Backend) clearEjection(now time.Time) {
 	b.ejectedUntil, b.ejectCause = time.Time{}, ""
 	b.returned = now
+	b.halfOpen = false
+	b.load.latency.forget()
 	b.forgetErrors()
 }
 

@@ -12,3 +12,14 @@ var (
 	EjectionTime = ejectionTime
 	Forgive      = forgive
 )
+
+// More of it.
+var RampWeight = rampWeight
+
+// CountedInFlight adds up what the loops' cursors hold for the bounds of a ring.
+func CountedInFlight(p *Pool) (n int64) {
+	for i := range p.cursors {
+		n += p.cursors[i].inFlight.Load()
+	}
+	return n
+}

@@ -1,6 +1,9 @@
 package pool
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Why Acquire found no backend. The caller answers 503 to each, with a reason
 // of its own.
@@ -54,7 +57,9 @@ func (t *Tried) Add(b *Backend) {
 }
 
 // Has reports whether b has been entered.
-func (t Tried) Has(b *Backend) bool {
+func (t Tried) Has(b *Backend) bool { return t.has(b) }
+
+func (t *Tried) has(b *Backend) bool {
 	for i := range int(t.n) {
 		if t.list[i] == b {
 			return true
@@ -66,22 +71,47 @@ func (t Tried) Has(b *Backend) bool {
 // Lease is one request's hold on one Backend. Whoever has it calls Done exactly
 // once; it is not copied after that.
 type Lease struct {
-	b    *Backend
-	loop int32
-	done bool
+	b     *Backend
+	loop  int32
+	trial uint32 // its number, if the backend is on trial with this request
+	state leaseState
+
+	// That makes four fields. With a fifth the compiler would keep it in memory
+	// and copy it at each return, which makes Acquire five times slower.
 }
+
+type leaseState uint8
+
+const (
+	leaseCounted leaseState = 1 << iota // in its loop's cursor too
+	leaseDone
+)
 
 // Backend is what the lease is on, also after Done. Nil for a zero Lease.
 func (l Lease) Backend() *Backend { return l.b }
+
+// Observe tells how long the backend took to the head of an answer, and is
+// called once the answer has begun, at most once and before Done. peak_ewma goes
+// by it, and a backend on trial has passed with it if the request goes on for long.
+func (l *Lease) Observe(d time.Duration) {
+	b := l.b
+	if b.pool.measured.Load() {
+		b.load.latency.observe(clock(), d)
+	}
+	if l.trial != 0 {
+		b.trial.answered.Store(l.trial)
+		b.pool.kick()
+	}
+}
 
 // Done gives the lease back with how the request ended. It may be called from
 // any goroutine. A second call panics: it would count somebody else's request
 // as ended.
 func (l *Lease) Done(o Outcome) {
-	if l.done || l.b == nil {
+	if l.state&leaseDone != 0 || l.b == nil {
 		panic("BUG: Lease.Done called twice, or on a zero Lease")
 	}
-	l.done = true
+	l.state |= leaseDone
 	b := l.b
 	count := &b.load.loops[l.loop]
 	count.requests.Add(1)
@@ -91,6 +121,12 @@ func (l *Lease) Done(o Outcome) {
 		b.strike(o)
 	case o == Success && b.errs.Load() != 0: // looked at first: a healthy backend's line stays shared
 		b.errs.Store(0)
+	}
+	if l.trial != 0 {
+		b.endTrial(l.trial, o)
+	}
+	if l.state&leaseCounted != 0 {
+		b.pool.cursors[l.loop].inFlight.Add(-1)
 	}
 	n := b.load.inFlight.Add(-1)
 	if n < 0 {
@@ -105,6 +141,9 @@ func (l *Lease) Done(o Outcome) {
 // goroutine, never by a request.
 func (b *Backend) strike(o Outcome) {
 	b.lastBad.Store(uint32(o))
+	if b.pool.measured.Load() {
+		b.load.latency.fail(clock())
+	}
 	n := b.errs.Add(1)
 	if limit := b.pool.errorLimit.Load(); limit > 0 && n >= limit {
 		b.failed.CompareAndSwap(0, n) // a success from now on comes too late

@@ -38,6 +38,7 @@ type Pool struct {
 	set        atomic.Pointer[Set] // read by every request; replaced under mu
 	cursors    []cursor            // one a loop
 	errorLimit atomic.Int64        // Passive.ConsecutiveErrors, for Done; written under mu
+	measured   atomic.Bool         // the policy wants latencies; written under mu
 	closed     atomic.Bool         // the pool's goroutine is gone
 
 	wake   chan struct{} // holds one: there is work for the pool's goroutine
@@ -55,6 +56,9 @@ type Pool struct {
 	closing    bool                // nothing new is started
 	setStale   bool                // set no longer shows the conditions
 	probeStale bool                // the prober no longer has the right targets
+	founded    bool                // a Spec with backends has been in force
+	panicking  bool                // too few are usable: all are used
+	rampNext   time.Time           // when weights of the Set have grown; zero: nobody's grow
 	events     []Event             // to be told once mu is released
 	telling    bool                // somebody is telling them
 }
@@ -88,6 +92,9 @@ func newPool(name string, o Options, jitter func() float64) *Pool {
 		wake:    make(chan struct{}, 1),
 		listed:  make(map[string]*Backend),
 		staged:  make(map[*Staged]struct{}),
+	}
+	for i := range p.cursors {
+		p.cursors[i].loop = i
 	}
 	p.prober = health.NewProber(p.probeResult)
 	p.prober.Rand = jitter
@@ -132,7 +139,7 @@ func (p *Pool) Close() {
 }
 
 // run is the pool's own goroutine: what requests and probes noticed is acted on
-// here, and ejections end here.
+// here, ejections end here, and weights grow here.
 func (p *Pool) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -146,16 +153,37 @@ func (p *Pool) run() {
 		p.mu.Lock()
 		now := time.Now()
 		p.ejectFailing(now)
+		p.judgeTrials(now)
 		p.endEjections(now)
 		p.releaseIdle()
+		p.setStale = p.setStale || !p.rampNext.IsZero() && !p.rampNext.After(now)
 		p.refresh(now)
-		next := p.nextReturning(func(*Backend) bool { return true })
 		timer.Stop()
-		if next != nil {
-			timer.Reset(next.ejectedUntil.Sub(now))
+		if due := p.nextDue(now); !due.IsZero() {
+			timer.Reset(due.Sub(now))
 		}
 		p.unlock()
 	}
+}
+
+// nextDue is when the pool's goroutine has to look by itself; zero: it need not.
+// p.mu is held.
+func (p *Pool) nextDue(now time.Time) time.Time {
+	due := p.rampNext
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
+			due = t
+		}
+	}
+	if b := p.nextReturning(func(*Backend) bool { return true }); b != nil {
+		sooner(b.ejectedUntil)
+	}
+	for _, b := range p.order {
+		if b.halfOpen {
+			sooner(b.trialDue(now))
+		}
+	}
+	return due
 }
 
 // kick wakes the pool's goroutine. From anywhere; never blocks.
@@ -173,7 +201,9 @@ func (p *Pool) refresh(now time.Time) {
 	}
 	if p.setStale {
 		p.endExcessEjections(now)
-		p.set.Store(p.buildSet())
+		p.endLonelyTrials()
+		p.noteFitness(now)
+		p.set.Store(p.buildSet(now))
 		p.setStale = false
 	}
 	if p.probeStale {
@@ -185,7 +215,9 @@ func (p *Pool) refresh(now time.Time) {
 // change records that something about b changed and is worth an event. p.mu is
 // held.
 func (p *Pool) change(b *Backend, now time.Time, what, cause string) {
-	p.events = append(p.events, Event{Time: now, Pool: p.name, Backend: b.address, What: what, Cause: cause})
+	e := Event{Time: now, Pool: p.name, Backend: b.address, What: what, Cause: cause}
+	p.events = append(p.events, e)
+	b.remember(e)
 	b.settleState(now)
 	p.setStale = true
 }
@@ -209,12 +241,16 @@ func (p *Pool) unlock() {
 func (p *Pool) announce(e Event) {
 	level := zap.InfoLevel
 	switch e.What {
-	case EventDown, EventEjected, EventUnresolved:
+	case EventDown, EventEjected, EventWouldEject, EventUnresolved, EventPanic:
 		level = zap.WarnLevel
 	case EventAdded, EventRemoved:
 		level = zap.DebugLevel // who changed the configuration has logged the plan already
 	}
-	p.log.Log(level, "backend "+e.What,
-		zap.String("pool", e.Pool), zap.String("backend", e.Backend), zap.String("cause", e.Cause))
+	if e.Backend == "" {
+		p.log.Log(level, "pool "+e.What, zap.String("pool", e.Pool), zap.String("cause", e.Cause))
+	} else {
+		p.log.Log(level, "backend "+e.What,
+			zap.String("pool", e.Pool), zap.String("backend", e.Backend), zap.String("cause", e.Cause))
+	}
 	p.tell(e)
 }

@@ -204,7 +204,7 @@ func checked(s pool.Spec, c *clinic) pool.Spec {
 // passive adds ejection after 5 errors: 10 s, 300 s at most, half of them at most.
 func passive(s pool.Spec) pool.Spec {
 	s.Passive = pool.Passive{
-		ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50,
+		ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50, Enforce: true,
 	}
 	return s
 }

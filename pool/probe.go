@@ -26,7 +26,7 @@ func (p *Pool) syncProbes() {
 		p.probed[b.key] = b
 		want[b.key] = health.Target{
 			Addr: b.Target().String(), Check: b.check.Check, Key: b.check.Key,
-			Interval: b.check.Interval, Timeout: b.check.Timeout, Fall: b.check.Fall, Rise: b.check.Rise,
+			Interval: b.check.Interval, DownInterval: b.check.DownInterval, Timeout: b.check.Timeout, Fall: b.check.Fall, Rise: b.check.Rise,
 		}
 	}
 	for _, b := range p.order {
@@ -52,6 +52,9 @@ func (p *Pool) probeResult(key string, r health.Result) {
 	b.last = LastCheck{At: r.At, OK: r.Err == nil, Took: r.Took.Seconds()}
 	if r.Err != nil {
 		b.last.Error = r.Err.Error()
+	}
+	if r.Report != nil {
+		p.advise(b, *r.Report, r.At)
 	}
 	if r.Changed {
 		p.judge(b, r)
@@ -82,6 +85,9 @@ func (p *Pool) judge(b *Backend, r health.Result) {
 // recheck brings b's check in line with the spec. p.mu is held.
 func (p *Pool) recheck(b *Backend, now time.Time) {
 	had := b.check != nil
+	if had && (p.spec.Check == nil || p.spec.Check.Key != b.check.Key) {
+		b.advice = advice{} // of an agent that is not asked any more
+	}
 	b.check = p.spec.Check
 	if !had || b.check != nil {
 		return // a check that comes to a backend in service judges it by its first result

@@ -1,46 +1,60 @@
 package pool
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Set is who may get requests at this moment. It is immutable once published;
 // everything that a pick needs has been worked out when it was built.
 type Set struct {
 	tiers []tier // in order of preference; each has members
+	keyed bool   // the policy looks at keys
 	none  error  // what Acquire says if there are no tiers
 }
 
 // Member is a Backend as one Set sees it.
 type Member struct {
-	*Backend       // outlives every Set that lists it
-	limit    int64 // requests in flight at once; 0: any number
+	*Backend         // outlives every Set that lists it
+	limit    int64   // requests in flight at once; 0: any number
+	weight   float64 // in hundredths
+	onTrial  bool    // one request at a time
 }
 
 // tier is a group of members that share the requests.
 type tier struct {
-	members  []Member
-	schedule []uint32 // one cycle of turns: indices of members
-	stride   uint64   // how far apart the loops start in it
+	members []Member
+	picker  picker
 }
 
-// buildSet works out the Set from the backends, in the order of Spec. p.mu is
-// held. Each step narrows what the one before left; steps that widen or weigh
-// (a panic threshold, slow start) belong between the last filter and the tiers.
-func (p *Pool) buildSet() *Set {
-	usable := filter(p.order, (*Backend).ready)
-	usable = filter(usable, (*Backend).serving)
-	usable = filter(usable, (*Backend).trusted)
-	s := &Set{none: p.whyNone()}
-	for _, group := range byTier(usable) {
-		s.tiers = append(s.tiers, newTier(group, p.weights(group), len(p.cursors)))
+// buildSet works out the Set from the backends: who is in rotation, in tiers
+// (see rotation), with which weight (see weights), under which policy. p.mu is
+// held.
+func (p *Pool) buildSet(now time.Time) *Set {
+	tiers, panicking := p.rotation()
+	p.panicIs(panicking, now)
+	for _, b := range p.order {
+		b.share = 0
+	}
+	p.rampNext = p.nextRamp(now)
+	s := &Set{keyed: p.spec.Balance == ConsistentHash, none: p.whyNone()}
+	for i, group := range tiers {
+		weights := p.weights(group, now)
+		if i == 0 {
+			for k, b := range group {
+				b.share = weights[k]
+			}
+		}
+		s.tiers = append(s.tiers, p.newTier(group, weights))
 	}
 	return s
 }
 
-// ready is the operator's axis: state and configuration let it have requests.
-func (b *Backend) ready() bool { return b.admin == Ready && b.spec.Weight != NoTraffic }
+// ready is the operator's axis: state and weight let it have requests.
+func (b *Backend) ready() bool { return b.admin == Ready && b.weight() > 0 && !b.advice.refuses() }
 
 // serving is the probes' axis, and the name's.
-func (b *Backend) serving() bool { return b.verdict == up && b.target.Load() != nil }
+func (b *Backend) serving() bool { return b.verdict == up && b.located() }
 
 // trusted is the traffic's axis.
 func (b *Backend) trusted() bool { return b.ejectedUntil.IsZero() }
@@ -83,27 +97,54 @@ func (p *Pool) whyNone() error {
 	return ErrEmpty
 }
 
-// weights are the policy's: round_robin does not look at the operator's.
-func (p *Pool) weights(group []*Backend) []int {
+// weights are in hundredths, so that those of a slow start can grow.
+func (p *Pool) weights(group []*Backend, now time.Time) []int {
+	slowStart := p.spec.SlowStart
+	if p.panicking || !slices.ContainsFunc(group, func(b *Backend) bool { return !b.ramping(now, slowStart) }) {
+		slowStart = 0 // there is nobody to spare them
+	}
 	w := make([]int, len(group))
 	for i, b := range group {
-		w[i] = p.weight(b)
+		w[i] = rampWeight(p.weight(b), b.rampFrom, now, slowStart)
+		if p.spec.Balance != RoundRobin {
+			w[i] = b.advice.apply(w[i])
+		}
 	}
 	return w
 }
 
+// weight is the policy's: round_robin does not look at the operator's.
 func (p *Pool) weight(b *Backend) int {
 	if p.spec.Balance == RoundRobin {
 		return 1
 	}
-	return max(1, b.spec.Weight)
+	return b.weight()
 }
 
-func newTier(group []*Backend, weights []int, loops int) tier {
-	t := tier{members: make([]Member, len(group)), schedule: schedule(weights)}
+func (p *Pool) newTier(group []*Backend, weights []int) tier {
+	t := tier{members: make([]Member, len(group))}
 	for i, b := range group {
-		t.members[i] = Member{Backend: b, limit: int64(b.spec.MaxRequests)}
+		t.members[i] = Member{
+			Backend: b, limit: int64(b.advice.bound(b.spec.MaxRequests)), weight: float64(weights[i]), onTrial: b.halfOpen,
+		}
 	}
-	t.stride = max(1, uint64(len(t.schedule)/loops))
+	t.picker = p.newPicker(t.members, weights)
 	return t
+}
+
+func (p *Pool) newPicker(members []Member, weights []int) picker {
+	switch p.spec.Balance {
+	case Random:
+		return &random{newAlias(weights)}
+	case LeastRequests:
+		return &choices{alias: newAlias(weights)}
+	case PeakEWMA:
+		return &choices{alias: newAlias(weights), latency: true}
+	case ConsistentHash:
+		return newRing(members, weights, ringUnit(p.order), p.spec.HashBalanceFactor, p.cursors)
+	case First:
+		return first{}
+	}
+	s := schedule(reduce(weights)) // first reduced, so that hundredths do not count as huge
+	return &turns{s, max(1, uint64(len(s)/len(p.cursors)))}
 }

@@ -15,6 +15,11 @@ import (
 const (
 	WeightedRoundRobin = "weighted_round_robin"
 	RoundRobin         = "round_robin" // as if all weights were 1
+	Random             = "random"
+	LeastRequests      = "least_requests"
+	PeakEWMA           = "peak_ewma"       // wants Lease.Observe
+	ConsistentHash     = "consistent_hash" // wants AcquireKey
+	First              = "first"           // each one full before the next; weights do not matter
 )
 
 // Spec is what the operator wants a pool to be. A Pool keeps what it is given:
@@ -25,6 +30,18 @@ type Spec struct {
 	Backends []BackendSpec
 	Check    *CheckSpec // nil: backends are taken to be up
 	Passive  Passive
+
+	// HashBalanceFactor bounds what consistent_hash gives a backend: its share
+	// of the requests in flight times this, 1.25 say. Below 1: no bound.
+	HashBalanceFactor float64
+
+	// PanicThreshold is how many percent of the backends must be usable. If
+	// fewer are, all are used, for the fault may be the checks'. 0: never.
+	PanicThreshold int
+
+	// SlowStart is how long a backend takes to its full weight after it came
+	// into rotation. 0: no time.
+	SlowStart time.Duration
 }
 
 // NoTraffic is the weight of a backend that is probed and shown, and gets no
@@ -50,12 +67,13 @@ func (s *BackendSpec) shownWeight() int {
 
 // CheckSpec says how backends are probed.
 type CheckSpec struct {
-	Check    health.Check
-	Key      string        // equal Keys mean equal Checks, which may not be comparable
-	Interval time.Duration // must be positive
-	Timeout  time.Duration // must be positive
-	Fall     int           // failures in a row until down; the first result of a new backend decides alone
-	Rise     int           // passes in a row until up
+	Check        health.Check
+	Key          string        // equal Keys mean equal Checks, which may not be comparable
+	Interval     time.Duration // must be positive
+	DownInterval time.Duration // while the backend is down; 0: Interval
+	Timeout      time.Duration // must be positive
+	Fall         int           // failures in a row until down; the first result of a new backend decides alone
+	Rise         int           // passes in a row until up
 }
 
 // Passive says when failing requests take a backend out, and for how long.
@@ -64,7 +82,12 @@ type Passive struct {
 	Ejection          time.Duration // the first time; twice that the second time, and so on
 	MaxEjection       time.Duration // and no longer than this; 0: no limit
 	MaxEjected        int           // percent of the ready backends out at once; see ejectionCap
+	HalfOpen          bool          // who returns gets one request at a time until one has succeeded
+	Enforce           bool          // false: nobody is ejected, there is only an event
 }
+
+// ejects reports whether errors can take a backend out.
+func (s Passive) ejects() bool { return s.ConsecutiveErrors > 0 && s.Enforce }
 
 // Options are what a Pool needs from its surroundings.
 type Options struct {
@@ -82,11 +105,11 @@ type Options struct {
 	Events func(Event)
 }
 
-// Event is one change of one backend.
+// Event is one change of one backend, or of the pool.
 type Event struct {
 	Time    time.Time `json:"time"`
 	Pool    string    `json:"pool"`
-	Backend string    `json:"backend"` // address as written
+	Backend string    `json:"backend"` // address as written; "" if it is about the pool
 	What    string    `json:"what"`    // one of the Event constants
 	Cause   string    `json:"cause"`
 }
@@ -104,4 +127,8 @@ const (
 	EventReady       = "ready"
 	EventResolved    = "resolved" // first address of a name, or another one than before
 	EventUnresolved  = "unresolved"
+	EventWeight      = "weight"      // SetWeight, or its agent
+	EventWouldEject  = "would_eject" // Passive.Enforce is false
+	EventPanic       = "panic"       // of the pool: all backends are used
+	EventCalm        = "calm"        // of the pool: the usable ones are enough again
 )

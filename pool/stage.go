@@ -67,13 +67,28 @@ func (st *Staged) Commit() {
 	now := time.Now()
 	p.spec = st.spec
 	p.errorLimit.Store(int64(p.spec.Passive.ConsecutiveErrors))
+	p.measured.Store(p.spec.Balance == PeakEWMA)
 	p.relist(st.fresh, now)
-	if p.spec.Passive.ConsecutiveErrors == 0 {
-		p.endEjectionsOf(func(*Backend) bool { return true }, now, "passive checks are off")
-	}
+	p.relax(now)
 	p.setStale, p.probeStale = true, true
 	p.refresh(now)
 	p.kick() // leaving backends without leases, ejections with another cap
+}
+
+// relax undoes what the Spec no longer wants of passive checks. p.mu is held.
+func (p *Pool) relax(now time.Time) {
+	switch s := p.spec.Passive; {
+	case s.ConsecutiveErrors <= 0:
+		p.endEjectionsOf(func(*Backend) bool { return true }, now, "passive checks are off")
+	case !s.Enforce:
+		p.endEjectionsOf(func(*Backend) bool { return true }, now, "passive checks only watch")
+	}
+	if p.spec.Passive.HalfOpen && p.spec.Passive.ejects() {
+		return
+	}
+	for _, b := range p.order {
+		b.halfOpen = false
+	}
 }
 
 // Discard gives up the staged backends.
@@ -123,6 +138,7 @@ func (p *Pool) relist(fresh []*Backend, now time.Time) {
 		p.order = append(p.order, b)
 		p.listed[bs.Address] = b
 	}
+	p.founded = p.founded || len(p.order) > 0
 	for _, b := range before {
 		p.retire(b)
 		p.events = append(p.events, Event{now, p.name, b.address, EventRemoved, "no longer configured"})
@@ -147,6 +163,7 @@ func (p *Pool) adopt(b **Backend, bs BackendSpec, now time.Time) {
 		p.metrics.RemoveBackend(p.name, old.address)
 		return true
 	})
+	n.founder = !p.founded
 	p.change(n, now, EventAdded, "configured")
 	switch {
 	case n.state == StateUnresolved && n.nameError != "":
@@ -166,7 +183,7 @@ func (p *Pool) newBackend(bs BackendSpec, check *CheckSpec) *Backend {
 		metrics: p.metrics.Backend(p.name, bs.Address),
 		load:    &load{loops: make([]loopLoad, len(p.cursors))},
 	}
-	b.spec, b.check = bs, check
+	b.spec, b.check, b.override = bs, check, Configured
 	b.settled = make(chan struct{})
 	if check == nil {
 		b.verdict = up

@@ -26,6 +26,7 @@ var states = [...]string{
 type Status struct {
 	Name     string          `json:"name"`
 	Balance  string          `json:"balance"`
+	Panic    bool            `json:"panic"`    // all that have an address are used, fit or not
 	Backends []BackendStatus `json:"backends"` // in the order of the Spec
 }
 
@@ -34,15 +35,18 @@ type BackendStatus struct {
 	Address         string     `json:"address"`          // as written
 	Target          string     `json:"target,omitempty"` // resolved; "" while there is none
 	Weight          int        `json:"weight"`
-	EffectiveWeight int        `json:"effective_weight"` // 0: gets no new requests
+	WeightOverride  *int       `json:"weight_override,omitempty"` // SetWeight's, in place of Weight
+	EffectiveWeight int        `json:"effective_weight"`          // 0: gets no new requests
+	SlowStart       int        `json:"slow_start,omitempty"`      // percent of the weight that it has so far
 	Tier            int        `json:"tier"`
 	MaxRequests     int        `json:"max_requests"` // 0: no limit
 	Admin           Admin      `json:"admin"`
 	Health          string     `json:"health"` // up, down, unknown or unresolved; up where there is no check
 	Ejected         bool       `json:"ejected"`
 	EjectedUntil    time.Time  `json:"ejected_until,omitzero"`
-	State           string     `json:"state"` // one of the State constants
-	Since           time.Time  `json:"since"` // of State
+	HalfOpen        bool       `json:"half_open,omitempty"` // back from an ejection, one request at a time
+	State           string     `json:"state"`               // one of the State constants
+	Since           time.Time  `json:"since"`               // of State
 	Cause           string     `json:"cause,omitempty"`
 	InFlight        int        `json:"in_flight"`
 	LastCheck       *LastCheck `json:"last_check,omitempty"`
@@ -54,38 +58,41 @@ type BackendStatus struct {
 func (p *Pool) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Status{Name: p.name, Balance: p.spec.Balance, Backends: make([]BackendStatus, len(p.order))}
+	s := Status{Name: p.name, Balance: p.spec.Balance, Panic: p.panicking, Backends: make([]BackendStatus, len(p.order))}
 	if s.Balance == "" {
 		s.Balance = WeightedRoundRobin
 	}
-	serves, any := p.servingTier()
 	for i, b := range p.order {
 		s.Backends[i] = b.status()
-		if any && b.usable() && b.spec.Tier == serves {
-			s.Backends[i].EffectiveWeight = p.weight(b)
-		}
+		s.Backends[i].EffectiveWeight, s.Backends[i].SlowStart = p.shown(b)
 	}
 	return s
 }
 
-// servingTier is the tier that gets the requests. p.mu is held.
-func (p *Pool) servingTier() (tier int, any bool) {
-	for _, b := range p.order {
-		if b.usable() && (!any || b.spec.Tier < tier) {
-			tier, any = b.spec.Tier, true
-		}
+// shown is b's share of the Set as a weight, 1 at least if there is any, and how
+// many percent it is of the whole weight, 0 for all of it. p.mu is held.
+func (p *Pool) shown(b *Backend) (weight, percent int) {
+	if b.share == 0 {
+		return 0, 0
 	}
-	return tier, any
+	if percent = b.share / max(1, p.weight(b)); percent == 100 {
+		percent = 0
+	}
+	return max(1, b.share/100), percent
 }
 
 func (b *Backend) status() BackendStatus {
 	s := BackendStatus{
 		Address: b.address, Weight: b.spec.shownWeight(), Tier: b.spec.Tier, MaxRequests: b.spec.MaxRequests,
-		Admin: b.admin, Health: b.health(), Ejected: !b.trusted(), EjectedUntil: b.ejectedUntil,
+		Admin: b.admin, Health: b.health(), Ejected: !b.trusted(), EjectedUntil: b.ejectedUntil, HalfOpen: b.halfOpen,
 		State: b.state, Since: b.since, Cause: b.cause, InFlight: b.InFlight(),
 	}
 	if a := b.Target(); a.IsValid() {
 		s.Target = a.String()
+	}
+	if b.override != Configured {
+		override := b.override
+		s.WeightOverride = &override
 	}
 	if !b.last.At.IsZero() {
 		last := b.last
@@ -120,6 +127,8 @@ func (b *Backend) settleState(now time.Time) {
 		state, cause = StateMaintenance, "set by the operator"
 	case b.admin == Drain:
 		state, cause = StateDraining, "set by the operator"
+	case b.advice.refuses():
+		state, cause = StateDraining, "its agent asks for no new requests"
 	case state == StateUnresolved:
 		cause = cmp.Or(b.nameError, "waiting for the name to resolve")
 	case state == StateUp && !b.trusted():

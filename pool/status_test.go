@@ -38,6 +38,7 @@ func TestStatusJSON(t *testing.T) {
 		want := `{
  "name": "web",
  "balance": "weighted_round_robin",
+ "panic": false,
  "backends": [
   {
    "address": "127.0.0.1:1097",
