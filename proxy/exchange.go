@@ -65,9 +65,11 @@ type exchange struct {
 	varies     bool              // the answer's own Vary says that it does
 	retryAfter int64             // seconds; 0: one
 
-	tried    pool.Tried
-	attempts []attempt
-	answer   responseHead // the head of the backend's answer
+	tried       pool.Tried
+	next        pool.Lease // on another backend, found before an answer was given up
+	retriesLeft int
+	attempts    []attempt
+	answer      responseHead // the head of the backend's answer
 
 	status   int
 	reason   metrics.Reason

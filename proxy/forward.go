@@ -87,32 +87,14 @@ func reasonOfBody(err error) metrics.Reason {
 	return metrics.BadRequest // broken chunks
 }
 
-// again is the retry rule: whether a request may be sent once more after an
-// attempt that ended with v. Where nothing was sent any method may; where the
-// backend went silent only methods that can be repeated may (RFC 9110, section
-// 9.2.2); and a body that has begun to stream is gone.
-func (ex *exchange) again(v verdict) bool {
-	if ex.body.begun || !(v.nothing || v.silent && isIdempotent(ex.method)) {
-		return false
-	}
-	return !ex.late()
-}
-
-func isIdempotent(method []byte) bool {
-	switch string(method) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY":
-		return true
-	}
-	return false
-}
-
 // forward is the attempt loop. It ends with an answer on its way to the client,
 // or refused.
 func (ex *exchange) forward() {
-	left := ex.site.attempts
+	ex.w.budgetOf(ex.site.pool).request(ex.w.loop.Now().Unix())
+	ex.retriesLeft = ex.site.retry.attempts
 	var last verdict
 	for stale := 0; ; {
-		lease, err := ex.site.pool.Acquire(ex.w.id, ex.tried)
+		lease, err := ex.nextLease()
 		if err != nil {
 			if last.reason == metrics.NoReason {
 				last.reason = reasonOfPool(err)
@@ -129,19 +111,35 @@ func (ex *exchange) forward() {
 		}
 		last = v
 		switch {
+		case v.outcome == pool.BadStatus: // ex.next is another backend
 		case !ex.again(v):
 			ex.refuse(ex.inTime(v.reason))
 			return
 		case v.outcome == pool.Stale && stale == 0:
 			stale++ // the same backend may be asked again, on a new connection
-		case left > 0:
-			left--
+		case ex.spendRetry():
 			ex.tried.Add(lease.Backend())
 		default:
 			ex.refuse(v.reason)
 			return
 		}
 	}
+}
+
+// nextLease is the one that was found while an answer was given up, or a new one.
+func (ex *exchange) nextLease() (pool.Lease, error) {
+	if next := ex.next; next.Backend() != nil {
+		ex.next = pool.Lease{}
+		return next, nil
+	}
+	return ex.acquire(ex.tried)
+}
+
+func (ex *exchange) acquire(tried pool.Tried) (pool.Lease, error) {
+	if s := ex.site; s.hashes {
+		return s.pool.AcquireKey(ex.w.id, s.hashKey.hash(ex), tried)
+	}
+	return ex.site.pool.Acquire(ex.w.id, tried)
 }
 
 // inTime says request_timeout where it was the whole request's time that ran
@@ -192,6 +190,14 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	at.status = ex.answer.status
 	at.first = ex.w.loop.Now().Sub(start)
 	b.Metrics().Observe(ex.w.id, at.status, at.first)
+	lease.Observe(at.first)
+	if ex.wantsOther() && ex.findOther(b) {
+		ex.giveUp(up)
+		at.took, at.reason = at.first, metrics.BadStatus
+		b.Metrics().Error(ex.w.id, metrics.BadStatus)
+		lease.Done(pool.BadStatus)
+		return verdict{outcome: pool.BadStatus, reason: metrics.BadStatus}, false
+	}
 	if at.status == http.StatusSwitchingProtocols {
 		ex.beginTunnel(up, lease)
 		return verdict{}, true
@@ -258,7 +264,7 @@ func (ex *exchange) by(d time.Duration) time.Time {
 // roundTrip sends the request and reads the head of the answer. On success the
 // body is still to be read.
 func (ex *exchange) roundTrip(up *upConn) failure {
-	out := ex.out[:ex.headLen]
+	began, out := ex.w.loop.Now(), ex.out[:ex.headLen]
 	if ex.body.kind == smallBody {
 		out = append(out, ex.body.small...)
 	}
@@ -280,7 +286,7 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 		}
 		ex.pump = ex.startPump(up)
 	}
-	at, err := ex.readAnswer(up)
+	at, err := ex.readAnswer(up, began)
 	if err != nil && ex.pump != nil {
 		ex.pump.end()
 		return failure{at: at, err: err, body: ex.pump.fault()}
@@ -346,10 +352,10 @@ func (up *upConn) stage() stage {
 
 // readAnswer reads heads until one is final. Interim answers go straight to the
 // client.
-func (ex *exchange) readAnswer(up *upConn) (stage, error) {
+func (ex *exchange) readAnswer(up *upConn, began time.Time) (stage, error) {
 	h := &ex.answer
 	for range maxInterim {
-		deadline := ex.by(ex.site.timeouts.Response)
+		deadline := ex.answerBy(began)
 		var sending *pump
 		if ex.pump != nil && !ex.pump.done {
 			sending, deadline = ex.pump, ex.deadline

@@ -27,7 +27,9 @@ type site struct {
 	keep     config.KeepAlive
 	timeouts config.Timeouts
 	maxBody  int64 // bytes; 0: any
-	attempts int   // extra attempts
+	retry    retryRule
+	hashes   bool // the pool goes by hashKey
+	hashKey  hashKey
 	minRate  int64 // bytes a second that a client has to send and to take; 0: any
 	paths    pathHandling
 	upgrades []string // protocols that may be upgraded to, in lower case; "*": any
@@ -266,7 +268,7 @@ func conds(hs []config.Header) []route.Cond {
 func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 	s := &site{
 		name: r.Name, listener: listener, poolName: r.Pool,
-		timeouts: r.Timeouts, maxBody: r.Limits.BodyBytes, attempts: r.Retries.Attempts,
+		timeouts: r.Timeouts, maxBody: r.Limits.BodyBytes, retry: compileRetries(r.Retries),
 		request: compileRules(r.RequestHeaders), response: compileRules(r.ResponseHeaders),
 		minRate: r.Limits.MinRate, paths: pathHandlingOf(r.PathHandling), upgrades: r.Upgrades, compress: r.Compress,
 		trace:   slices.Contains(r.Match.Methods, http.MethodTrace),
@@ -287,6 +289,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		}
 		p := c.cfg.Pool(r.Pool)
 		s.keep, s.hello = p.KeepAlive, helloOf(p.SendProxyProtocol)
+		s.hashes, s.hashKey = p.Balance == pool.ConsistentHash, hashKeyOf(p.HashKey)
 		if s.hello > 0 {
 			s.keep = config.KeepAlive{} // a connection is one client's
 		}

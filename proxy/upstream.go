@@ -208,5 +208,10 @@ func (w *worker) reap() bool {
 		}
 		left += len(bk.idle)
 	}
+	for p, b := range w.budgets {
+		if b.idle(now.Unix()) {
+			delete(w.budgets, p) // the pool may be gone
+		}
+	}
 	return left > 0
 }

@@ -43,6 +43,7 @@ type worker struct {
 	bigs      [][]byte
 	scratch   []byte
 	buckets   map[*pool.Backend]*bucket
+	budgets   map[*pool.Pool]*retryBudget
 	reaping   bool
 	random    *rand.ChaCha8
 	log       *logRing
@@ -53,7 +54,7 @@ type worker struct {
 }
 
 func newWorker(s *Server, l *loop.Loop) *worker {
-	w := &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket),
+	w := &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket), budgets: make(map[*pool.Pool]*retryBudget),
 		random: newRandom(), log: newLogRing()}
 	w.small = w.newEngine(inputSize)
 	w.encoders.Limit = maxEncoders

@@ -49,7 +49,7 @@ func (t *table) rateLimit(r *RateLimit) {
 	defer t.done()
 	rate, ok := t.rate("requests_per_second", &r.RequestsPerSecond)
 	burst, _ := t.integer("burst", &r.Burst, 0, mostBurst)
-	t.rateKey(&r.Key)
+	t.requestKey("key", &r.Key, []string{"client_ip"}, []string{"header", "cookie"})
 	switch {
 	case r.RequestsPerSecond == 0 && r.Burst > 0 && (ok || !rate.given()):
 		burst.bad("set requests_per_second", "burst without requests_per_second does nothing")
@@ -80,21 +80,29 @@ func (t *table) rate(key string, dst *float64) (v value, ok bool) {
 	return v, false
 }
 
-// rateKey reads by what requests are counted.
-func (t *table) rateKey(dst *string) {
-	v, ok := t.text("key", dst)
-	if !ok || *dst == "client_ip" {
+// requestKey reads by what requests are told apart: one of words, or kind:NAME
+// with one of kinds.
+func (t *table) requestKey(key string, dst *string, words, kinds []string) {
+	v, ok := t.text(key, dst)
+	if !ok || slices.Contains(words, *dst) {
 		return
 	}
 	kind, name, named := strings.Cut(*dst, ":")
-	kinds := []string{"header", "cookie"}
 	switch {
+	case named && kind == "query" && slices.Contains(kinds, kind):
+		if name == "" { // any other is one, once it is decoded
+			v.bad("such as query:id", "%q is not the name of a query parameter", name)
+		}
 	case named && slices.Contains(kinds, kind):
 		v.checkToken(kind+" name", name)
 	case named && nearest(kind, kinds) != "":
 		v.bad(didYouMean(kind, kinds), "%q is not known", kind)
 	default:
-		v.bad(didYouMean(*dst, []string{"client_ip", "header:NAME", "cookie:NAME"}), "%q is not known", *dst)
+		known := slices.Clone(words)
+		for _, kind := range kinds {
+			known = append(known, kind+":NAME")
+		}
+		v.bad(didYouMean(*dst, known), "%q is not known", *dst)
 	}
 }
 

@@ -177,16 +177,23 @@ type Respond struct {
 	ContentType string
 }
 
-// Retries bounds attempts after the first.
+// Retries says when a request is sent again, and how often.
 type Retries struct {
-	Attempts int // extra attempts; 0: none
+	Attempts      int           // extra attempts, 0 to 10; 0: none
+	On            []string      // connect, reset, timeout and statuses from 500 to 599; empty: never
+	Budget        int           // percent of the requests of late that may be retries, 0 to 100
+	PerTryTimeout time.Duration // of one attempt; 0: none
+	BackOff       time.Duration // before the second retry and later ones, 0 to 10 s; grows with each
 }
 
 // Pool is a set of backends that serve the same thing.
 type Pool struct {
 	Name              string
-	Balance           string    // weighted_round_robin or round_robin
-	Backends          []Backend // in the order of the file; addresses are unique
+	Balance           string        // the policy: weighted_round_robin, random, first and others
+	HashKey           string        // of consistent_hash: client_ip, path, header:NAME, cookie:NAME or query:NAME
+	HashBalance       int           // of consistent_hash: percent of a fair part in flight, 110 to 1000; 0: no bound
+	SlowStart         time.Duration // until a backend that comes into rotation has its full weight; 0: at once
+	Backends          []Backend     // in the order of the file; addresses are unique
 	Health            Health
 	KeepAlive         KeepAlive
 	SendProxyProtocol string   // off, v1 or v2: the PROXY header that connections begin with
@@ -204,23 +211,33 @@ type Backend struct {
 
 // Health says how a pool learns that a backend is unfit.
 type Health struct {
-	Active  *Active // nil: no probes
-	Passive Passive
+	Active         *Active // nil: no probes
+	Passive        Passive
+	PanicThreshold int // percent of the backends that must be usable, 0 to 100; 0: none need be
 }
 
-// Active is a probe that is made again and again.
+// Active is a probe that is made again and again. What does not belong to its
+// type is empty.
 type Active struct {
-	Type     string // http or tcp
-	Path     string
-	Method   string
-	Host     string        // empty: the backend's address
-	Expect   []StatusRange // any of them is a pass
-	Body     string        // must be in the answer's body; empty: not looked at
-	Port     int           // 0: the backend's own
-	Interval time.Duration
-	Timeout  time.Duration // at most Interval
-	Fall     int           // failures in a row that take a backend out
-	Rise     int           // passes in a row that bring it back
+	Type         string        // http, tcp, grpc, exec or agent
+	Path         string        // http; agent: empty without HTTP
+	Method       string        // http
+	Host         string        // http; empty: the backend's address
+	Headers      []Header      // http
+	Payload      string        // http: the body of the request
+	Expect       []StatusRange // http: any of them is a pass
+	Body         string        // http: must be in the answer's body; empty: not looked at
+	Send         string        // tcp and agent: said first
+	ExpectText   string        // tcp: must be in what is answered; empty: nothing need be
+	Service      string        // grpc; empty: the server as a whole
+	Authority    string        // grpc; empty: the backend's address
+	Argv         []string      // exec: the program and its arguments
+	Port         int           // 0: the backend's own, but for agent, which has one; not for exec
+	Interval     time.Duration
+	DownInterval time.Duration // while a backend is down, at least Interval; 0: Interval
+	Timeout      time.Duration // at most Interval
+	Fall         int           // failures in a row that take a backend out
+	Rise         int           // passes in a row that bring it back
 }
 
 // StatusRange is a range of HTTP status codes, both ends included.
@@ -228,10 +245,12 @@ type StatusRange struct{ From, To int }
 
 // Passive says when real traffic takes a backend out.
 type Passive struct {
+	Enforce           bool          // false: it is only told who would be taken out
 	ConsecutiveErrors int           // 0: never
 	Ejection          time.Duration // the first time; grows with each
 	MaxEjection       time.Duration
-	MaxEjected        int // percent of the pool that may be out at once, 0 to 100
+	MaxEjected        int  // percent of the pool that may be out at once, 0 to 100
+	HalfOpen          bool // who comes back gets one request at a time until one has gone well
 }
 
 // KeepAlive says how long unused connections to backends are kept.

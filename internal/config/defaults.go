@@ -33,10 +33,15 @@ func defaultRoute(base Defaults) Route {
 	return Route{
 		RateLimit:    RateLimit{Key: "client_ip"},
 		PathHandling: base.PathHandling,
-		Retries:      Retries{Attempts: 1},
-		Upgrades:     []string{anyUpgrade},
-		Timeouts:     base.Timeouts,
-		Limits:       base.Limits,
+		Retries: Retries{
+			Attempts: 1,
+			On:       []string{"connect", "reset"},
+			Budget:   20,
+			BackOff:  25 * time.Millisecond,
+		},
+		Upgrades: []string{anyUpgrade},
+		Timeouts: base.Timeouts,
+		Limits:   base.Limits,
 	}
 }
 
@@ -49,14 +54,20 @@ func defaultRespond() Respond { return Respond{Status: 200, ContentType: "text/p
 
 func defaultPool(name string, base Defaults) Pool {
 	return Pool{
-		Name:    name,
-		Balance: "weighted_round_robin",
-		Health: Health{Passive: Passive{
-			ConsecutiveErrors: 5,
-			Ejection:          10 * time.Second,
-			MaxEjection:       300 * time.Second,
-			MaxEjected:        50,
-		}},
+		Name:        name,
+		Balance:     "weighted_round_robin",
+		HashKey:     "client_ip",
+		HashBalance: 125,
+		Health: Health{
+			Passive: Passive{
+				Enforce:           true,
+				ConsecutiveErrors: 5,
+				Ejection:          10 * time.Second,
+				MaxEjection:       300 * time.Second,
+				MaxEjected:        50,
+				HalfOpen:          true,
+			},
+		},
 		// Shorter than the 60 s after which common servers close an idle
 		// connection themselves: who closes first loses no request.
 		KeepAlive:         KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
@@ -68,16 +79,21 @@ func defaultPool(name string, base Defaults) Pool {
 
 func defaultBackend() Backend { return Backend{Weight: 1, MaxRequests: 1024} }
 
-// defaultActive is what `active: {}` means; without the key there are no probes.
+// defaultActive is what `active: {}` means, together with defaultHTTP; without
+// the key there are no probes.
 func defaultActive() Active {
 	return Active{
 		Type:     "http",
-		Path:     "/",
-		Method:   "GET",
-		Expect:   []StatusRange{{From: 200, To: 399}},
 		Interval: 5 * time.Second,
 		Timeout:  2 * time.Second,
 		Fall:     3,
 		Rise:     2,
 	}
+}
+
+// defaultHTTP adds what only a check of type http starts from.
+func defaultHTTP(a *Active) {
+	a.Path = "/"
+	a.Method = "GET"
+	a.Expect = []StatusRange{{From: 200, To: 399}}
 }

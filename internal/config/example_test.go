@@ -135,7 +135,7 @@ func documented(text string) map[string]bool {
 	sections := map[string][]string{
 		"listeners": {"listeners."}, "routes": {"listeners.routes."}, "match": {"listeners.routes."}, "rewrite": {"listeners.routes."},
 		"request_headers and response_headers": {"listeners.routes.request_headers.", "listeners.routes.response_headers."},
-		"pools":                                {"pools."}, "health.active": {"pools."}, "health.passive": {"pools."},
+		"pools":                                {"pools."}, "health": {"pools."}, "health.active": {"pools."}, "health.passive": {"pools."},
 	}
 	named := map[string]bool{}
 	prefixes := []string{""}

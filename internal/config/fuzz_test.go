@@ -23,6 +23,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(route("redirect: {to: /x}, request_headers: {set: {A: '${HOST}'}, remove: [B]}, timeouts: {request: 1s}")))
 	f.Add([]byte(pool("backends: [{address: 'unix:/a', weight: 0}, {address: '[::1]:1'}], health: {active: {expect: '200,300-399'}}")))
 	f.Add([]byte(route("pool: api, rate_limit: {requests_per_second: 0.5, key: 'header:A'}, basic_auth: {users_file: u}, upgrades: [websocket], allow: [::1]")))
+	f.Add([]byte(route("pool: api, retries: {attempts: 2, on: [connect, timeout, 503], budget: 0, per_try_timeout: 1s, back_off: 0s}")))
+	f.Add([]byte(pool("backends: [], balance: consistent_hash, hash_key: 'query:a', hash_balance: 0, health: {active: {type: exec, argv: [a]}}")))
+	f.Add([]byte(pool("backends: [], slow_start: 1s, health: {panic_threshold: 0, active: {type: agent, port: 1, path: /}}")))
 	f.Add([]byte("defaults: {path_handling: raw}\n" + listener("address: ':1', proxy_protocol: off, path_handling: reject")))
 	f.Add([]byte("a: &a {<<: *a}\n---\nb: [*a"))
 	f.Add([]byte("listeners:\n\t- 'x"))
@@ -84,6 +87,9 @@ func checkListener(t *testing.T, c *config.Config, l config.Listener) {
 			t.Errorf("route %s has its own early limits", r.Name)
 		}
 		checkAccess(t, r)
+		if b := r.Retries; b.Attempts < 0 || b.Budget < 0 || b.Budget > 100 || b.BackOff < 0 || b.PerTryTimeout < 0 || slices.Contains(b.On, "") {
+			t.Errorf("route %s: %+v", r.Name, b)
+		}
 		for _, re := range []string{r.Match.PathRegex, r.Rewrite.PathRegex} {
 			regexp.MustCompile(re)
 		}
@@ -134,7 +140,25 @@ func checkPool(t *testing.T, c *config.Config, p config.Pool) {
 	if h := p.Health.Passive; h.Ejection <= 0 || h.Ejection > h.MaxEjection || h.MaxEjected > 100 {
 		t.Errorf("passive %+v", h)
 	}
-	if a := p.Health.Active; a != nil && (a.Timeout <= 0 || a.Timeout > a.Interval || a.Fall < 1 || a.Rise < 1 || len(a.Expect) == 0) {
+	if p.HashKey == "" || p.HashBalance != 0 && (p.HashBalance < 110 || p.HashBalance > 1000) || p.SlowStart < 0 || p.Health.PanicThreshold > 100 {
+		t.Errorf("pool %+v", p)
+	}
+	if a := p.Health.Active; a != nil {
+		checkActive(t, *a)
+	}
+}
+
+func checkActive(t *testing.T, a config.Active) {
+	t.Helper()
+	if a.Timeout <= 0 || a.Timeout > a.Interval || a.Fall < 1 || a.Rise < 1 || a.DownInterval != 0 && a.DownInterval < a.Interval {
+		t.Errorf("active %+v", a)
+	}
+	is := func(kind string, has bool) bool { return (a.Type == kind) == has }
+	if !is("http", len(a.Expect) > 0) || !is("http", a.Method != "") || !is("exec", len(a.Argv) > 0) ||
+		a.Type == "agent" && a.Port == 0 || a.Type == "exec" && (a.Port != 0 || a.Argv[0] == "") {
+		t.Errorf("active %+v", a)
+	}
+	if a.Payload != "" && (a.Method == "GET" || a.Method == "HEAD") {
 		t.Errorf("active %+v", a)
 	}
 }

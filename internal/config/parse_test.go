@@ -78,17 +78,20 @@ func TestDefaults(t *testing.T) {
 		Listeners: []config.Listener{{
 			Name: "web", Address: ":8080", Protocol: "http", ProxyProtocol: "off", PathHandling: "normalize",
 			Routes: []config.Route{{
-				Name: "web-0", Pool: "app", Retries: config.Retries{Attempts: 1},
+				Name: "web-0", Pool: "app",
+				Retries:   config.Retries{Attempts: 1, On: []string{"connect", "reset"}, Budget: 20, BackOff: 25 * time.Millisecond},
 				RateLimit: config.RateLimit{Key: "client_ip"}, PathHandling: "normalize", Upgrades: []string{"*"},
 				Timeouts: timeouts, Limits: limits,
 			}},
 		}},
 		Pools: []config.Pool{{
-			Name: "app", Balance: "weighted_round_robin",
+			Name: "app", Balance: "weighted_round_robin", HashKey: "client_ip", HashBalance: 125,
 			Backends: []config.Backend{{Address: "127.0.0.1:9001", Weight: 1, MaxRequests: 1024}},
-			Health: config.Health{Passive: config.Passive{
-				ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 5 * time.Minute, MaxEjected: 50,
-			}},
+			Health: config.Health{
+				Passive: config.Passive{
+					Enforce: true, ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 5 * time.Minute, MaxEjected: 50, HalfOpen: true,
+				},
+			},
 			KeepAlive:         config.KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
 			SendProxyProtocol: "off",
 			Timeouts:          timeouts, Limits: limits,

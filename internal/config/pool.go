@@ -3,9 +3,6 @@ package config
 import (
 	"maps"
 	"slices"
-	"strings"
-
-	"gopkg.in/yaml.v3"
 )
 
 // poolSet is the pools by name. A pool that has problems is in it too, so that
@@ -38,13 +35,15 @@ func (d *decoder) pool(v value, name string, base Defaults) Pool {
 	p := defaultPool(name, base)
 	t := v.table()
 	defer t.done()
-	t.oneOf("balance", &p.Balance, "weighted_round_robin", "round_robin")
+	t.balance(&p)
+	t.duration("slow_start", &p.SlowStart, orNone)
 	if bs, ok := t.require("backends", "write backends: [] for a pool that is empty on purpose"); ok {
 		p.Backends = d.backends(bs)
 	}
 	h := t.get("health").table()
 	p.Health.Active = d.active(h.get("active"))
 	d.passive(h.get("passive").table(), &p.Health.Passive)
+	h.integer("panic_threshold", &p.Health.PanicThreshold, 0, 100)
 	h.done()
 
 	k := t.get("keepalive").table()
@@ -56,6 +55,25 @@ func (d *decoder) pool(v value, name string, base Defaults) Pool {
 	t.get("timeouts").table().timeouts(&p.Timeouts, oneRoute)
 	t.get("limits").table().limits(&p.Limits, oneRoute)
 	return p
+}
+
+// balance reads how a pool's requests are shared out.
+func (t *table) balance(p *Pool) {
+	const leastBound, mostBound = 110, 1000 // closer than 110 % hardly a key would stay where it belongs
+	v, ok := t.oneOf("balance", &p.Balance, "weighted_round_robin", "round_robin", "random",
+		"least_requests", "peak_ewma", "consistent_hash", "first")
+	if (ok || !v.given()) && p.Balance != "consistent_hash" {
+		for _, key := range []string{"hash_key", "hash_balance"} {
+			if v := t.get(key); v.given() {
+				v.bad("use balance: consistent_hash, or remove it", "%s does not look at keys; it has no %s", p.Balance, key)
+			}
+		}
+		return
+	}
+	t.requestKey("hash_key", &p.HashKey, []string{"client_ip", "path"}, []string{"header", "cookie", "query"})
+	if v, ok := t.integer("hash_balance", &p.HashBalance, 0, mostBound); ok && 0 < p.HashBalance && p.HashBalance < leastBound {
+		v.bad("0 is no bound", "%d is not between %d and %d", p.HashBalance, leastBound, mostBound)
+	}
 }
 
 // backends reads a pool's backends. Two with one address would be one backend
@@ -112,108 +130,9 @@ func (d *decoder) backend(v value, taken names) (b Backend, ok bool) {
 	return b, false
 }
 
-// active reads a pool's probes. Nothing at all under the key is refused: whether
-// it means the defaults or no probes would be anybody's guess.
-func (d *decoder) active(v value) *Active {
-	if v.node == nil {
-		return nil
-	}
-	if isNull(v.node) {
-		v.bad("write active: {} to probe with the defaults, or remove it", "a check with nothing in it")
-		return nil
-	}
-	a := defaultActive()
-	t := v.table()
-	defer t.done()
-	t.oneOf("type", &a.Type, "http", "tcp")
-	d.activeHTTP(t, &a)
-	t.integer("port", &a.Port, 0, 65535)
-	t.duration("interval", &a.Interval, positive)
-	// A short interval alone must not be wrong because of a default.
-	a.Timeout = min(a.Timeout, a.Interval)
-	if v, ok := t.duration("timeout", &a.Timeout, positive); ok && a.Timeout > a.Interval {
-		v.bad("a probe must end before the next starts", "%v is longer than the interval %v", a.Timeout, a.Interval)
-	}
-	t.integer("fall", &a.Fall, 1, noMost)
-	t.integer("rise", &a.Rise, 1, noMost)
-	return &a
-}
-
-// activeHTTP reads what only an http check has. On a tcp check it is refused
-// rather than ignored: who writes a path believes that it is asked for.
-func (d *decoder) activeHTTP(t *table, a *Active) {
-	if a.Type == "tcp" {
-		for _, key := range []string{"path", "method", "host", "expect", "body"} {
-			if v := t.get(key); v.given() {
-				v.bad("use type http, or remove it", "a tcp check connects and sends nothing; it has no %s", key)
-			}
-		}
-		return
-	}
-	if v, ok := t.text("path", &a.Path); ok && v.checkLine(a.Path) {
-		if !strings.HasPrefix(a.Path, "/") || strings.ContainsAny(a.Path, " #") {
-			v.bad("such as /healthz", "%q is not a path from /, with or without a query", a.Path)
-		}
-	}
-	if v, ok := t.text("method", &a.Method); ok {
-		v.checkMethod(a.Method)
-	}
-	t.authority("host", &a.Host)
-	if v := t.get("expect"); v.given() {
-		a.Expect = v.statusRanges()
-	}
-	if v, ok := t.text("body", &a.Body); ok && a.Body != "" && a.Method == "HEAD" {
-		v.bad("use method GET", "an answer to HEAD has no body to look in")
-	}
-}
-
-// statusRanges reads 200-399, "200,204,300-399", or a list of such.
-func (v value) statusRanges() []StatusRange {
-	var rs []StatusRange
-	parts := []value{v}
-	if v.node.Kind == yaml.SequenceNode {
-		parts = v.list()
-	}
-	for _, part := range parts {
-		s, ok := part.scalar("a status or a range such as 200-399")
-		if !ok {
-			continue
-		}
-		for word := range strings.SplitSeq(s, ",") {
-			r, ok := statusRange(strings.TrimSpace(word))
-			if !ok {
-				part.bad("such as 200-399, or 200,204", "%q is not a status between 100 and 599, or a range of them", strings.TrimSpace(word))
-				continue
-			}
-			rs = append(rs, r)
-		}
-	}
-	if len(parts) == 0 {
-		v.bad("such as 200-399", "an empty list: no answer would pass")
-	}
-	return rs
-}
-
-func statusRange(s string) (r StatusRange, ok bool) {
-	from, to, isRange := strings.Cut(s, "-")
-	if !isRange {
-		to = from
-	}
-	r = StatusRange{From: status(from), To: status(to)}
-	return r, 100 <= r.From && r.From <= r.To && r.To <= 599
-}
-
-// status reads exactly three digits; 0 if they are not.
-func status(s string) int {
-	s = strings.TrimSpace(s)
-	if len(s) != 3 || !isDigits(s) {
-		return 0
-	}
-	return int(s[0]-'0')*100 + int(s[1]-'0')*10 + int(s[2]-'0')
-}
-
 func (d *decoder) passive(t *table, p *Passive) {
 	defer t.done()
+	t.boolean("enforce", &p.Enforce)
 	t.integer("consecutive_errors", &p.ConsecutiveErrors, 0, noMost)
 	first, okFirst := t.duration("ejection", &p.Ejection, positive)
 	_, okMax := t.duration("max_ejection", &p.MaxEjection, positive)
@@ -227,4 +146,5 @@ func (d *decoder) passive(t *table, p *Passive) {
 		p.Ejection = p.MaxEjection
 	}
 	t.integer("max_ejected", &p.MaxEjected, 0, 100)
+	t.boolean("half_open", &p.HalfOpen)
 }

@@ -33,13 +33,65 @@ func TestPoolKeys(t *testing.T) {
 		wantProblems(t, pool("backends: [], "+keys), "pools.p.", want...)
 	}
 	f("balance: roundrobin", `balance: "roundrobin" is not known; did you mean "round_robin"?`)
-	f("balance: fastest", `balance: "fastest" is not known; known here: weighted_round_robin, round_robin`)
+	f("balance: fastest", `balance: "fastest" is not known; known here: weighted_round_robin, round_robin, random, least_requests, peak_ewma, consistent_hash, first`)
 	f("send_proxy_protocol: v3", `send_proxy_protocol: "v3" is not known; did you mean "v1"?`)
 	f("send_proxy_protocol: true", `send_proxy_protocol: "true" is not known; known here: off, v1, v2`)
 	f("keepalive: {idle_per_backend: -1}", `keepalive.idle_per_backend: -1 is less than 0`)
 	f("keepalive: {idle_timeout: 0s}", `keepalive.idle_timeout: it must be longer than 0s`)
 	f("limits: {headers: 3}", `limits.headers: headers is decided before the route of a request is known; set it under defaults.limits`)
-	f("slow_start: 3s", `slow_start: unknown key "slow_start"; known here: balance, backends, health, keepalive, send_proxy_protocol, timeouts, limits`)
+	f("slow_start: 30", `slow_start: "30" has no unit; write 30s, or 30ms`)
+	f("slow_start: -1s", `slow_start: -1s is less than nothing`)
+	f("health: {panic_threshold: 101}", `health.panic_threshold: 101 is not between 0 and 100`)
+	f("health: {panic: 5}", `health.panic: unknown key "panic"; did you mean "panic_threshold"?`)
+	f("name: q", `name: unknown key "name"; known here: balance, hash_key, hash_balance, slow_start, backends, health, keepalive, send_proxy_protocol, timeouts, limits`)
+}
+
+func TestBalance(t *testing.T) {
+	f := func(keys, balance, hashKey string, hashBalance int) {
+		t.Helper()
+		p := parse(t, pool("backends: [], "+keys)).Pools[0]
+		if p.Balance != balance || p.HashKey != hashKey || p.HashBalance != hashBalance {
+			t.Errorf("%s is %q by %q within %d", keys, p.Balance, p.HashKey, p.HashBalance)
+		}
+	}
+	for _, balance := range []string{
+		"weighted_round_robin", "round_robin", "random", "least_requests", "peak_ewma", "consistent_hash", "first",
+	} {
+		f("balance: "+balance, balance, "client_ip", 125)
+	}
+	f("balance: consistent_hash, hash_key: path, hash_balance: 0", "consistent_hash", "path", 0)
+	f("balance: consistent_hash, hash_key: header:X-Tenant, hash_balance: 110", "consistent_hash", "header:X-Tenant", 110)
+	f("balance: consistent_hash, hash_key: 'cookie:sid', hash_balance: 1000", "consistent_hash", "cookie:sid", 1000)
+	f("balance: consistent_hash, hash_key: 'query:a b'", "consistent_hash", "query:a b", 125)
+	f("balance: consistent_hash, hash_key: , hash_balance: ", "consistent_hash", "client_ip", 125) // left out
+
+	g := func(keys string, want ...string) {
+		t.Helper()
+		wantProblems(t, pool("backends: [], "+keys), "pools.p.", want...)
+	}
+	g("balance: consistent_hash, hash_key: ip", `hash_key: "ip" is not known; known here: client_ip, path, header:NAME, cookie:NAME, query:NAME`)
+	g("balance: consistent_hash, hash_key: header", `hash_key: "header" is not known; did you mean "header:NAME"?`)
+	g("balance: consistent_hash, hash_key: 'cookies:a'", `hash_key: "cookies" is not known; did you mean "cookie"?`)
+	g("balance: consistent_hash, hash_key: 'header:a b'", `hash_key: "a b" is not a header name`)
+	g("balance: consistent_hash, hash_key: 'query:'", `hash_key: "" is not the name of a query parameter; such as query:id`)
+	g("balance: consistent_hash, hash_balance: 109", `hash_balance: 109 is not between 110 and 1000; 0 is no bound`)
+	g("balance: consistent_hash, hash_balance: 1001", `hash_balance: 1001 is not between 0 and 1000`)
+	g("balance: consistent_hash, hash_balance: 1.25", `hash_balance: "1.25" is not a whole number`)
+
+	// a key that nobody looks at
+	g("hash_key: path", `hash_key: weighted_round_robin does not look at keys; it has no hash_key; use balance: consistent_hash, or remove it`)
+	g("balance: random, hash_key: client_ip, hash_balance: 0",
+		`hash_key: random does not look at keys; it has no hash_key; use balance: consistent_hash, or remove it`,
+		`hash_balance: random does not look at keys; it has no hash_balance; use balance: consistent_hash, or remove it`)
+	// unless the word may have been meant to be the one that does
+	g("balance: consistent-hash, hash_key: path", `balance: "consistent-hash" is not known; did you mean "consistent_hash"?`)
+}
+
+func TestSlowStartAndPanic(t *testing.T) {
+	p := parse(t, pool("backends: [], slow_start: 30s, health: {panic_threshold: 7}")).Pools[0]
+	if p.SlowStart != 30*time.Second || p.Health.PanicThreshold != 7 {
+		t.Errorf("pool %+v", p)
+	}
 }
 
 func TestSendProxyProtocol(t *testing.T) {
@@ -93,70 +145,15 @@ func TestBackends(t *testing.T) {
 		`: every backend has weight 0, so none gets a request; give one of them a weight of 1 or more`)
 }
 
-func TestActive(t *testing.T) {
-	active := func(keys string) config.Active {
-		t.Helper()
-		return *parse(t, pool("backends: [], health: {active: {"+keys+"}}")).Pools[0].Health.Active
-	}
-	want := config.Active{
-		Type: "http", Path: "/", Method: "GET", Expect: []config.StatusRange{{From: 200, To: 399}},
-		Interval: 5 * time.Second, Timeout: 2 * time.Second, Fall: 3, Rise: 2,
-	}
-	if got := active(""); !reflect.DeepEqual(got, want) {
-		t.Errorf("active: {} is %+v, want %+v", got, want)
-	}
-	if got := active("interval: 1s").Timeout; got != time.Second {
-		t.Errorf("timeout %v, want the interval's 1s", got)
-	}
-	if got := active("type: tcp, port: 81"); got.Type != "tcp" || got.Port != 81 {
-		t.Errorf("got %+v", got)
-	}
-	if got := active("host: 'a.example:80', path: '/h?x=y'"); got.Host != "a.example:80" || got.Path != "/h?x=y" {
-		t.Errorf("got %+v", got)
-	}
-
-	expect := func(text string, want ...config.StatusRange) {
-		t.Helper()
-		if got := active("expect: " + text).Expect; !reflect.DeepEqual(got, want) {
-			t.Errorf("expect %s is %v, want %v", text, got, want)
-		}
-	}
-	expect("200-399", config.StatusRange{From: 200, To: 399})
-	expect("200", config.StatusRange{From: 200, To: 200})
-	expect(`"200, 204,300-399"`, config.StatusRange{From: 200, To: 200}, config.StatusRange{From: 204, To: 204}, config.StatusRange{From: 300, To: 399})
-	expect("[200, 204, 300-399]", config.StatusRange{From: 200, To: 200}, config.StatusRange{From: 204, To: 204}, config.StatusRange{From: 300, To: 399})
-
-	f := func(keys string, want ...string) {
-		t.Helper()
-		wantProblems(t, pool("backends: [], health: {active: {"+keys+"}}"), "active", want...)
-	}
-	f("timeout: 9s", `.timeout: 9s is longer than the interval 5s; a probe must end before the next starts`)
-	f("timeout: 0s, interval: 0s", `.timeout: it must be longer than 0s`, `.interval: it must be longer than 0s`)
-	f("fall: 0, rise: 0", `.fall: 0 is less than 1`, `.rise: 0 is less than 1`)
-	f("type: udp", `.type: "udp" is not known; known here: http, tcp`)
-	f("path: healthz", `.path: "healthz" is not a path from /, with or without a query; such as /healthz`)
-	f("path: ''", `.path: "" is not a path from /, with or without a query; such as /healthz`)
-	f("method: get", `.method: methods are case-sensitive and nobody sends "get"; write GET`)
-	f("method: HEAD, body: ok", `.body: an answer to HEAD has no body to look in; use method GET`)
-	f("host: 'a b'", `.host: "a b" is not a host name; one has letters, digits, hyphens and dots (others in their xn-- form)`)
-	f("port: 65536", `.port: 65536 is not between 0 and 65535`)
-	f("expect: 2xx", `.expect: "2xx" is not a status between 100 and 599, or a range of them; such as 200-399, or 200,204`)
-	f("expect: 399-200", `.expect: "399-200" is not a status between 100 and 599, or a range of them; such as 200-399, or 200,204`)
-	f("expect: [200, 600]", `.expect[1]: "600" is not a status between 100 and 599, or a range of them; such as 200-399, or 200,204`)
-	f("expect: []", `.expect: an empty list: no answer would pass; such as 200-399`)
-	f("expect: {}", `.expect: want a status or a range such as 200-399, not a mapping`)
-	f("type: tcp, path: /, expect: 200",
-		`.path: a tcp check connects and sends nothing; it has no path; use type http, or remove it`,
-		`.expect: a tcp check connects and sends nothing; it has no expect; use type http, or remove it`)
-	wantProblems(t, pool("backends: [], health: {active: }"), "active", `: a check with nothing in it; write active: {} to probe with the defaults, or remove it`)
-}
-
 func TestPassive(t *testing.T) {
 	passive := func(keys string) config.Passive {
 		t.Helper()
 		return parse(t, pool("backends: [], health: {passive: {"+keys+"}}")).Pools[0].Health.Passive
 	}
 	if got := passive("consecutive_errors: 0, max_ejected: 100"); got.ConsecutiveErrors != 0 || got.MaxEjected != 100 {
+		t.Errorf("got %+v", got)
+	}
+	if got := passive("enforce: false, half_open: false"); got.Enforce || got.HalfOpen {
 		t.Errorf("got %+v", got)
 	}
 	// one of the two given alone moves the other's default
@@ -176,5 +173,7 @@ func TestPassive(t *testing.T) {
 	f("consecutive_errors: -1", `consecutive_errors: -1 is less than 0`)
 	f("max_ejected: 101", `max_ejected: 101 is not between 0 and 100`)
 	f("max_ejected: 50%", `max_ejected: "50%" is not a whole number`)
-	f("enforce: true", `enforce: unknown key "enforce"; known here: consecutive_errors, ejection, max_ejection, max_ejected`)
+	f("enforce: off", `enforce: "off" is neither true nor false; write true or false`)
+	f("half_open: 1", `half_open: "1" is neither true nor false; write true or false`)
+	f("errors: 3", `errors: unknown key "errors"; known here: enforce, consecutive_errors, ejection, max_ejection, max_ejected, half_open`)
 }

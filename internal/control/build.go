@@ -10,16 +10,22 @@ import (
 	"weir/pool"
 )
 
-// spec is a configured pool as package pool wants it.
-func spec(p config.Pool) pool.Spec {
+// spec is a configured pool as package pool wants it. limit is for the commands
+// of all pools.
+func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 	s := pool.Spec{
-		Name:    p.Name,
-		Balance: p.Balance,
+		Name:              p.Name,
+		Balance:           p.Balance,
+		HashBalanceFactor: float64(p.HashBalance) / 100,
+		SlowStart:         p.SlowStart,
+		PanicThreshold:    p.Health.PanicThreshold,
 		Passive: pool.Passive{
+			Enforce:           p.Health.Passive.Enforce,
 			ConsecutiveErrors: p.Health.Passive.ConsecutiveErrors,
 			Ejection:          p.Health.Passive.Ejection,
 			MaxEjection:       p.Health.Passive.MaxEjection,
 			MaxEjected:        p.Health.Passive.MaxEjected,
+			HalfOpen:          p.Health.Passive.HalfOpen,
 		},
 	}
 	for _, b := range p.Backends {
@@ -33,12 +39,12 @@ func spec(p config.Pool) pool.Spec {
 	}
 	if a := p.Health.Active; a != nil {
 		s.Check = &pool.CheckSpec{
-			Check:    check(*a, hello(p)),
+			Check:    check(*a, hello(p), limit),
 			Key:      checkKey(*a) + p.SendProxyProtocol,
-			Interval: a.Interval,
-			Timeout:  a.Timeout,
-			Fall:     a.Fall,
-			Rise:     a.Rise,
+			Interval: a.Interval, DownInterval: a.DownInterval,
+			Timeout: a.Timeout,
+			Fall:    a.Fall,
+			Rise:    a.Rise,
 		}
 	}
 	return s
@@ -56,11 +62,29 @@ func hello(p config.Pool) []byte {
 	return nil
 }
 
-func check(a config.Active, hello []byte) health.Check {
-	if a.Type == "tcp" {
-		return health.TCP{Port: a.Port, Hello: hello}
+// check is what a configured probe asks. hello is for the backend's own port:
+// an agent has another one, and a command opens its connections itself.
+func check(a config.Active, hello []byte, limit health.ExecLimit) health.Check {
+	switch a.Type {
+	case "tcp":
+		return health.TCP{Port: a.Port, Hello: hello, Send: []byte(a.Send), Expect: []byte(a.ExpectText)}
+	case "grpc":
+		return health.GRPC{Service: a.Service, Authority: a.Authority, Port: a.Port, Hello: hello}
+	case "exec":
+		return health.Exec{Argv: a.Argv, Limit: limit}
+	case "agent":
+		return health.Agent{Port: a.Port, Send: []byte(a.Send), Path: a.Path}
 	}
-	h := health.HTTP{Path: a.Path, Method: a.Method, Host: a.Host, Body: a.Body, Port: a.Port, Hello: hello}
+	return checkHTTP(a, hello)
+}
+
+func checkHTTP(a config.Active, hello []byte) health.HTTP {
+	h := health.HTTP{
+		Path: a.Path, Method: a.Method, Host: a.Host, Payload: a.Payload, Body: a.Body, Port: a.Port, Hello: hello,
+	}
+	for _, line := range a.Headers {
+		h.Headers = append(h.Headers, health.Header{Name: line.Name, Value: line.Value})
+	}
 	for _, r := range a.Expect {
 		h.Expect = append(h.Expect, health.Range{From: r.From, To: r.To})
 	}
@@ -68,8 +92,9 @@ func check(a config.Active, hello []byte) health.Check {
 }
 
 // checkKey identifies what is asked. When and how often is compared by the
-// pool itself.
+// pool itself. It is Go's syntax, with quotes: without them, one argument "a b"
+// would be the same as two.
 func checkKey(a config.Active) string {
-	a.Interval, a.Timeout, a.Fall, a.Rise = 0, 0, 0, 0
-	return fmt.Sprintf("%+v", a)
+	a.Interval, a.DownInterval, a.Timeout, a.Fall, a.Rise = 0, 0, 0, 0, 0
+	return fmt.Sprintf("%#v", a)
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,10 +12,14 @@ import (
 )
 
 func TestSpec(t *testing.T) {
+	limit := health.NewExecLimit(1)
 	f := func(source string, want pool.Spec) {
 		t.Helper()
+		if want.HashBalanceFactor == 0 {
+			want.HashBalanceFactor = 1.25
+		}
 		cfg := mustParse(t, "listeners: [{name: web, address: ':0', routes: [{name: all, pool: p}]}]\npools:\n  p: "+source)
-		got := spec(*cfg.Pool("p"))
+		got := spec(*cfg.Pool("p"), limit)
 		if got.Check != nil {
 			got.Check.Key = "" // TestCheckKey
 		}
@@ -22,7 +27,9 @@ func TestSpec(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant %+v", source, got, want)
 		}
 	}
-	passive := pool.Passive{ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50}
+	passive := pool.Passive{
+		Enforce: true, ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50, HalfOpen: true,
+	}
 	f("{backends: [{address: 'a:1'}, {address: 'b:1', weight: 3, tier: 1, max_requests: 7}]}", pool.Spec{
 		Name: "p", Balance: pool.WeightedRoundRobin, Passive: passive,
 		Backends: []pool.BackendSpec{
@@ -40,11 +47,11 @@ func TestSpec(t *testing.T) {
 		},
 	})
 
-	f("{backends: [], health: {active: {type: tcp, port: 81, interval: 3s, timeout: 1s, fall: 4, rise: 1}, passive: {consecutive_errors: 0, ejection: 1s, max_ejection: 2s, max_ejected: 10}}}", pool.Spec{
+	f("{backends: [], health: {active: {type: tcp, port: 81, interval: 3s, timeout: 1s, fall: 4, rise: 1}, passive: {consecutive_errors: 0, ejection: 1s, max_ejection: 2s, max_ejected: 10, enforce: false}}}", pool.Spec{
 		Name: "p", Balance: pool.WeightedRoundRobin,
-		Passive: pool.Passive{Ejection: time.Second, MaxEjection: 2 * time.Second, MaxEjected: 10},
+		Passive: pool.Passive{Ejection: time.Second, MaxEjection: 2 * time.Second, MaxEjected: 10, HalfOpen: true},
 		Check: &pool.CheckSpec{
-			Check: health.TCP{Port: 81}, Interval: 3 * time.Second, Timeout: time.Second, Fall: 4, Rise: 1,
+			Check: health.TCP{Port: 81, Send: []byte{}, Expect: []byte{}}, Interval: 3 * time.Second, Timeout: time.Second, Fall: 4, Rise: 1,
 		},
 	})
 	f("{backends: [], health: {active: {path: /ok, method: HEAD, host: h, expect: '200,204-206', body: ''}}}", pool.Spec{
@@ -56,17 +63,94 @@ func TestSpec(t *testing.T) {
 			Interval: 5 * time.Second, Timeout: 2 * time.Second, Fall: 3, Rise: 2,
 		},
 	})
+
+	f("{backends: [], balance: consistent_hash, hash_balance: 150, slow_start: 30s, health: {panic_threshold: 7, passive: {half_open: false}}}", pool.Spec{
+		Name: "p", Balance: pool.ConsistentHash, HashBalanceFactor: 1.5, SlowStart: 30 * time.Second, PanicThreshold: 7,
+		Passive: pool.Passive{
+			Enforce: true, ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50,
+		},
+	})
+}
+
+// Every policy that a configuration can name is one of package pool's.
+func TestPolicies(t *testing.T) {
+	f := func(want string) {
+		t.Helper()
+		cfg := mustParse(t, "listeners: [{name: web, address: ':0', routes: []}]\npools: {p: {backends: [], balance: "+want+"}}")
+		if got := spec(*cfg.Pool("p"), nil).Balance; got != want {
+			t.Errorf("balance %q, want %q", got, want)
+		}
+	}
+	f(pool.WeightedRoundRobin)
+	f(pool.RoundRobin)
+	f(pool.Random)
+	f(pool.LeastRequests)
+	f(pool.PeakEWMA)
+	f(pool.ConsistentHash)
+	f(pool.First)
+}
+
+func TestCheck(t *testing.T) {
+	limit := health.NewExecLimit(1)
+	hello := []byte("hello")
+	f := func(keys string, want health.Check) {
+		t.Helper()
+		cfg := mustParse(t, "listeners: [{name: web, address: ':0', routes: []}]\npools: {p: {backends: [], health: {active: {"+keys+"}}}}")
+		if got := check(*cfg.Pool("p").Health.Active, hello, limit); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", keys, got, want)
+		}
+	}
+	f("method: PUT, headers: {A: b, C: d}, payload: x, expect: 204, body: ok, port: 1", health.HTTP{
+		Path: "/", Method: "PUT", Headers: []health.Header{{Name: "A", Value: "b"}, {Name: "C", Value: "d"}}, Payload: "x",
+		Expect: []health.Range{{From: 204, To: 204}}, Body: "ok", Port: 1, Hello: hello,
+	})
+	f("type: tcp, send: a, expect_text: b", health.TCP{Hello: hello, Send: []byte("a"), Expect: []byte("b")})
+	f("type: grpc, service: s, authority: a, port: 1", health.GRPC{Service: "s", Authority: "a", Port: 1, Hello: hello})
+	f("type: exec, argv: [a, b]", health.Exec{Argv: []string{"a", "b"}, Limit: limit})
+	f("type: agent, port: 1, send: a", health.Agent{Port: 1, Send: []byte("a")})
+	f("type: agent, port: 1, path: /a", health.Agent{Port: 1, Send: []byte{}, Path: "/a"})
 }
 
 func TestCheckKey(t *testing.T) {
 	a := config.Active{Type: "http", Path: "/", Expect: []config.StatusRange{{From: 200, To: 299}}, Interval: time.Second}
 	b := a
-	b.Interval = time.Minute
+	b.Interval, b.DownInterval, b.Timeout, b.Fall, b.Rise = time.Minute, time.Hour, time.Second, 4, 5
 	if checkKey(a) != checkKey(b) {
 		t.Error("the schedule of a check is not what it asks")
 	}
-	b.Expect = []config.StatusRange{{From: 200, To: 204}}
-	if checkKey(a) == checkKey(b) {
-		t.Error("checks that ask for different things have the same key")
+
+	f := func(a, b config.Active) {
+		t.Helper()
+		if checkKey(a) == checkKey(b) {
+			t.Errorf("checks that ask for different things have the same key: %s", checkKey(a))
+		}
 	}
+	b.Expect = []config.StatusRange{{From: 200, To: 204}}
+	f(a, b)
+	f(config.Active{Argv: []string{"a", "b"}}, config.Active{Argv: []string{"a b"}})
+	f(config.Active{Send: "a ExpectText:b"}, config.Active{Send: "a", ExpectText: "b"})
+	f(config.Active{Headers: []config.Header{{Name: "A", Value: "b"}}}, config.Active{Headers: []config.Header{{Name: "A", Value: "c"}}})
+}
+
+// TestCheckKeySeesEveryField: no field of today or later may change what is
+// asked without a new key.
+func TestCheckKeySeesEveryField(t *testing.T) {
+	schedule := []string{".Interval", ".DownInterval", ".Timeout", ".Fall", ".Rise"}
+	filled := func() *config.Active {
+		a := new(config.Active)
+		fill(reflect.ValueOf(a).Elem())
+		return a
+	}
+	each(reflect.ValueOf(filled()).Elem(), "", func(path string, _ func()) {
+		a := filled()
+		each(reflect.ValueOf(a).Elem(), "", func(p string, change func()) {
+			if p == path {
+				change()
+			}
+		})
+		same := checkKey(*a) == checkKey(*filled())
+		if same != slices.Contains(schedule, path) {
+			t.Errorf("%s changes, and that the key is the same is %v", path, same)
+		}
+	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"weir/health"
 	"weir/internal/config"
 	"weir/internal/history"
 	"weir/internal/loop"
@@ -84,8 +85,9 @@ type Controller struct {
 	log     *zap.Logger
 	gauges  *gauges
 	events  events
-	history *history.Store // from Start on
-	boot    *config.Config // what Start ran: some settings stay as they were then
+	history *history.Store   // from Start on
+	boot    *config.Config   // what Start ran: some settings stay as they were then
+	execs   health.ExecLimit // of the commands that probe, in all pools together
 
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
@@ -128,7 +130,7 @@ func New(o Options) (*Controller, error) {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	c := &Controller{
-		o: o, log: o.Log, gauges: g,
+		o: o, log: o.Log, gauges: g, execs: health.NewExecLimit(0),
 		jobs:    make(chan func(context.Context)),
 		kicks:   make(chan struct{}, 1),
 		closing: make(chan struct{}),

@@ -56,7 +56,17 @@ func diffFields[T any](path string, old, new T) []field {
 	return fields
 }
 
+// unshown are the keys whose values a plan does not tell: a page of text does
+// not help in one line, and what is sent or run by a probe may hold a secret.
+var unshown = []string{"body", "payload", "send", "expect_text", "argv"}
+
 func compare(path string, a, b reflect.Value, emit func(field)) {
+	if slices.Contains(unshown, path[strings.LastIndexByte(path, '.')+1:]) {
+		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			emit(field{path: path})
+		}
+		return
+	}
 	if isLeaf(a.Type()) {
 		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
 			emit(field{path: path, from: render(a), to: render(b)})
@@ -79,14 +89,9 @@ func compare(path string, a, b reflect.Value, emit func(field)) {
 	case reflect.Slice:
 		compareSlices(path, a, b, emit)
 	default:
-		if a.Equal(b) {
-			return
+		if !a.Equal(b) {
+			emit(field{path: path, from: render(a), to: render(b)})
 		}
-		if strings.HasSuffix(path, "body") {
-			emit(field{path: path}) // a page of text does not help in one line
-			return
-		}
-		emit(field{path: path, from: render(a), to: render(b)})
 	}
 }
 
@@ -158,15 +163,19 @@ func render(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// renderStruct shows the fields that are set.
+// renderStruct shows the fields that are set, and of a header the name alone.
 func renderStruct(v reflect.Value) string {
-	if r, ok := v.Interface().(config.StatusRange); ok {
-		return fmt.Sprintf("%d-%d", r.From, r.To)
+	switch s := v.Interface().(type) {
+	case config.StatusRange:
+		return fmt.Sprintf("%d-%d", s.From, s.To)
+	case config.Header:
+		return s.Name
 	}
 	var items []string
 	for i := range v.NumField() {
-		if f := v.Field(i); !f.IsZero() && v.Type().Field(i).Name != "Body" {
-			items = append(items, fileKey(v.Type().Field(i).Name)+" "+render(f))
+		key := fileKey(v.Type().Field(i).Name)
+		if f := v.Field(i); !f.IsZero() && !slices.Contains(unshown, key) {
+			items = append(items, key+" "+render(f))
 		}
 	}
 	return "{" + strings.Join(items, ", ") + "}"

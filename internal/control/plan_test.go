@@ -65,6 +65,14 @@ func TestPlan(t *testing.T) {
 	f("  web:\n", "  web:\n    keepalive: {idle_timeout: 10s}\n", "pool web: keepalive.idle_timeout 30s -> 10s")
 	f("pools:", "pools:\n  next: {backends: [{address: 10.0.2.1:80}]}", "pool next added: 1 backend, weighted_round_robin")
 
+	f("  web:\n", "  web:\n    balance: consistent_hash\n    hash_key: path\n    slow_start: 30s\n",
+		"pool web: balance weighted_round_robin -> consistent_hash, hash_key client_ip -> path, slow_start 0s -> 30s")
+	f("  web:\n", "  web:\n    health: {panic_threshold: 50, passive: {enforce: false, half_open: false}}\n",
+		"pool web: health.passive.enforce true -> false, health.passive.half_open true -> false, health.panic_threshold 0 -> 50")
+	f("{path: /healthz}", "{path: /healthz, down_interval: 30s, headers: {A: b}}", "pool api: health.active.headers [] -> [A], health.active.down_interval 0s -> 30s")
+	f("{path: /healthz}", "{type: agent, port: 81}",
+		`pool api: health.active.type http -> agent, health.active.path /healthz -> "", health.active.method GET -> "", health.active.expect [200-399] -> [], health.active.port 0 -> 81`)
+
 	// listeners and routes
 	f("127.0.0.1:8080", "127.0.0.1:8081", "listener web: address 127.0.0.1:8080 -> 127.0.0.1:8081")
 	f("name: web", "name: www", "listener www added: 127.0.0.1:8080, 2 routes", "listener web removed: 127.0.0.1:8080")
@@ -74,6 +82,8 @@ func TestPlan(t *testing.T) {
 		"listener web: route rest rate_limit.requests_per_second 0 -> 1000000, rate_limit.burst 0 -> 1000000")
 	f("pool: web}", "pool: web, basic_auth: {users_file: users}, deny: [10.0.0.0/8], upgrades: []}",
 		`listener web: route rest deny [] -> [10.0.0.0/8], basic_auth.users_file "" -> users, basic_auth.realm "" -> Restricted, upgrades [*] -> []`)
+	f("pool: web}", "pool: web, retries: {on: [503], budget: 10, per_try_timeout: 1s}}",
+		"listener web: route rest retries.on [connect, reset] -> [503], retries.budget 20 -> 10, retries.per_try_timeout 0s -> 1s")
 	f("pool: web}", "pool: web, path_handling: raw}", "listener web: route rest path_handling normalize -> raw")
 	f("      - {name: rest, pool: web}", "      - {name: more, match: {path: /m}, respond: {status: 204}}\n      - {name: rest, pool: web}",
 		"listener web: route more added: respond 204")
@@ -124,6 +134,32 @@ func TestPlanTellsNoSecrets(t *testing.T) {
 	f("hunter2", "correcthorse")
 }
 
+// TestPlanTellsNoSecretsOfChecks: nor does it tell what a probe sends or runs.
+func TestPlanTellsNoSecretsOfChecks(t *testing.T) {
+	const old, new = "hunter2", "correcthorse"
+	f := func(keys, want string) {
+		t.Helper()
+		at := func(secret string) *config.Config {
+			return mustParse(t, strings.Replace(base, "path: /healthz", fmt.Sprintf(keys, secret), 1))
+		}
+		if got := strings.Join(lines(plan(at(old), at(new))), "\n"); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		none := mustParse(t, strings.Replace(base, "    health: {active: {path: /healthz}}\n", "", 1))
+		for _, got := range [][]string{lines(plan(none, at(old))), lines(plan(at(old), none))} {
+			if s := strings.Join(got, "\n"); s == "" || strings.Contains(s, old) {
+				t.Errorf("the plan is %q", s)
+			}
+		}
+	}
+	f("headers: {Authorization: %s}", "pool api: health.active.headers.Authorization changed")
+	f("method: POST, payload: %s", "pool api: health.active.payload changed")
+	f("body: %s", "pool api: health.active.body changed")
+	f("type: tcp, send: %s", "pool api: health.active.send changed")
+	f("type: tcp, expect_text: %s", "pool api: health.active.expect_text changed")
+	f("type: exec, argv: [check, %s]", "pool api: health.active.argv changed")
+}
+
 // TestPlanSeesEveryField changes each single value of a full configuration, by
 // reflection, and wants a plan for it: no field of today or later may change
 // without the operator being told.
@@ -146,7 +182,7 @@ func TestPlanSeesEveryField(t *testing.T) {
 			t.Errorf("%s changes without a plan", path)
 		}
 	})
-	if visited < 90 {
+	if visited < 110 {
 		t.Errorf("only %d values were visited", visited)
 	}
 	if p := plan(full(), full()); len(p) != 0 {
@@ -229,6 +265,7 @@ func TestFileKey(t *testing.T) {
 	f("ClientIPs", "client_ips")
 	f("ConnectionsPerIP", "connections_per_ip")
 	f("KeepAlive", "keepalive")
+	f("PerTryTimeout", "per_try_timeout")
 	f("PathRegex", "path_regex")
 	f("To", "to")
 }

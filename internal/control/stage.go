@@ -63,7 +63,7 @@ func (c *Controller) stage(cfg *config.Config, before *compiled) (*stage, error)
 	for _, p := range cfg.Pools {
 		// A pool that is configured as before is left alone altogether.
 		if old.cfg == nil || !samePool(old.cfg.Pool(p.Name), p) {
-			s.specs = append(s.specs, s.pools[p.Name].Stage(spec(p)))
+			s.specs = append(s.specs, s.pools[p.Name].Stage(spec(p, c.execs)))
 		}
 	}
 	return s, nil

@@ -1,0 +1,204 @@
+package proxy
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"weir/internal/config"
+	"weir/pool"
+)
+
+// retryRule is a route's retries, compiled.
+type retryRule struct {
+	attempts int // after the first
+	connect  bool
+	reset    bool
+	timeout  bool
+	statuses []int
+	budget   int           // percent of the requests
+	perTry   time.Duration // 0: none
+	backOff  time.Duration // before the second retry; doubled for each more
+}
+
+// mostBackOff bounds the pause before a retry.
+const mostBackOff = 250 * time.Millisecond
+
+func compileRetries(r config.Retries) retryRule {
+	out := retryRule{attempts: r.Attempts, budget: r.Budget, perTry: r.PerTryTimeout, backOff: r.BackOff}
+	for _, on := range r.On {
+		switch status, err := strconv.Atoi(on); {
+		case err == nil:
+			out.statuses = append(out.statuses, status)
+		case on == "connect":
+			out.connect = true
+		case on == "reset":
+			out.reset = true
+		case on == "timeout":
+			out.timeout = true
+		}
+	}
+	return out
+}
+
+// again is the retry rule: whether a request may be sent once more after an
+// attempt that ended with v. Where nothing was sent any method may; where the
+// backend went silent only methods that can be repeated may (RFC 9110, section
+// 9.2.2); and a body that has begun to stream is gone.
+func (ex *exchange) again(v verdict) bool {
+	rule := &ex.site.retry
+	switch {
+	case ex.body.begun || ex.late():
+		return false
+	case v.outcome == pool.Stale:
+		return v.nothing || isIdempotent(ex.method)
+	case v.nothing:
+		return rule.connect
+	case !isIdempotent(ex.method):
+		return false
+	case v.outcome == pool.ResponseTimeout:
+		return rule.timeout
+	}
+	return v.silent && rule.reset
+}
+
+// wantsOther reports whether an answer is one that its route would rather have
+// from another backend.
+func (ex *exchange) wantsOther() bool {
+	rule := &ex.site.retry
+	return len(rule.statuses) > 0 && ex.retriesLeft > 0 && slices.Contains(rule.statuses, ex.answer.status) &&
+		!ex.body.begun && isIdempotent(ex.method) && !ex.late()
+}
+
+// findOther takes a lease on another backend, if there is one and the budget
+// allows it. Only then is an answer given up that the client could have had.
+func (ex *exchange) findOther(b *pool.Backend) bool {
+	tried := ex.tried
+	tried.Add(b)
+	lease, err := ex.acquire(tried)
+	if err != nil {
+		return false
+	}
+	if !ex.spendRetry() {
+		lease.Done(pool.ClientClosed) // nothing was asked of it
+		return false
+	}
+	ex.tried, ex.next = tried, lease
+	return true
+}
+
+// spendRetry takes one retry, if the route and the budget have one left, and
+// waits before all but the first: a backend that was just asked for too much is
+// not helped by being asked again at once. It reports false where the request's
+// time does not allow it.
+func (ex *exchange) spendRetry() bool {
+	w, rule := ex.w, &ex.site.retry
+	if ex.retriesLeft == 0 || !w.budgetOf(ex.site.pool).spend(w.loop.Now().Unix(), rule.budget) {
+		return false
+	}
+	nth := rule.attempts - ex.retriesLeft
+	ex.retriesLeft--
+	if nth == 0 || rule.backOff == 0 {
+		return true
+	}
+	pause := min(rule.backOff<<(nth-1), mostBackOff)
+	pause = pause/2 + time.Duration(w.random.Uint64()%uint64(pause/2+1)) // half of it jitter
+	if !ex.deadline.IsZero() && w.loop.Now().Add(pause).After(ex.deadline) {
+		return false
+	}
+	w.loop.Task().Sleep(pause)
+	return !ex.cc.Conn.Lost()
+}
+
+// answerBy is when an attempt must have begun to be answered.
+func (ex *exchange) answerBy(start time.Time) time.Time {
+	return sooner(ex.by(ex.site.timeouts.Response), after(start, ex.site.retry.perTry))
+}
+
+// retryBudget bounds retries to a share of the requests of the last ten seconds,
+// so that a pool in trouble is not asked twice as much. It is one loop's, of one
+// pool, and outlives configurations as the pool does.
+type retryBudget struct {
+	seconds [budgetSeconds]budgetSecond
+}
+
+type budgetSecond struct {
+	at                int64 // Unix time; another one's count is old
+	requests, retries int
+}
+
+const (
+	budgetSeconds = 10
+	budgetFloor   = 3 // retries a second that are always allowed
+)
+
+func (b *retryBudget) second(now int64) *budgetSecond {
+	s := &b.seconds[uint64(now)%budgetSeconds]
+	if s.at != now {
+		*s = budgetSecond{at: now}
+	}
+	return s
+}
+
+// request counts a request, whose retries count apart.
+func (b *retryBudget) request(now int64) { b.second(now).requests++ }
+
+// spend counts a retry, if there may be one more.
+func (b *retryBudget) spend(now int64, percent int) bool {
+	requests, retries := 0, 0
+	for i := range b.seconds {
+		if s := &b.seconds[i]; now-s.at < budgetSeconds {
+			requests += s.requests
+			retries += s.retries
+		}
+	}
+	if retries >= budgetFloor*budgetSeconds && (retries+1)*100 > requests*percent {
+		return false
+	}
+	b.second(now).retries++
+	return true
+}
+
+// idle reports whether nothing was asked for so long that all of it is old.
+func (b *retryBudget) idle(now int64) bool {
+	for i := range b.seconds {
+		if now-b.seconds[i].at < budgetSeconds {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *worker) budgetOf(p *pool.Pool) *retryBudget {
+	b := w.budgets[p]
+	if b == nil {
+		b = new(retryBudget)
+		w.budgets[p] = b
+	}
+	return b
+}
+
+// giveUp makes a backend's connection good for another request after an answer
+// that is not wanted, if that is cheap: its body is here already, or it has none.
+func (ex *exchange) giveUp(up *upConn) {
+	h := &ex.answer
+	ex.cc.SetHangupTarget(nil, 0)
+	here := int64(up.e-up.r) - int64(h.size)
+	whole := h.framing == frameNone || h.framing == frameLength && h.length == here
+	if !whole || !h.reusable() || !ex.sentAll() {
+		up.close()
+		return
+	}
+	up.r = up.e
+	ex.w.put(up, ex.site.keep.IdlePerBackend, ex.site.keep.IdleTimeout)
+}
+
+// isIdempotent reports whether a method can be repeated (RFC 9110, section 9.2.2).
+func isIdempotent(method []byte) bool {
+	switch string(method) {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete, "QUERY":
+		return true
+	}
+	return false
+}
