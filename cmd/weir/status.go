@@ -6,12 +6,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"weir/internal/admin"
 	"weir/internal/control"
 	"weir/pool"
 )
@@ -92,7 +94,7 @@ func (q *statusQuery) backend(cmd *cobra.Command, c *client, name string) error 
 	if err != nil {
 		return err
 	}
-	var b pool.BackendStatus
+	var b admin.Backend
 	if err := c.ask(cmd.Context(), question{method: http.MethodGet, path: path}, &b); err != nil {
 		return err
 	}
@@ -166,7 +168,7 @@ func backendTable(pools []pool.Status, now time.Time) *table {
 }
 
 // printBackend renders one backend, one line a fact.
-func printBackend(w io.Writer, name string, b pool.BackendStatus, now time.Time) error {
+func printBackend(w io.Writer, name string, b admin.Backend, now time.Time) error {
 	t := &table{}
 	t.row("backend", name)
 	t.row("state", fmt.Sprintf("%s since %s (%s)", b.State, clock(b.Since), ago(now, b.Since)))
@@ -191,5 +193,14 @@ func printBackend(w io.Writer, name string, b pool.BackendStatus, now time.Time)
 		}
 		t.row("last check", fmt.Sprintf("%s ago, %s", ago(now, c.At), outcome))
 	}
-	return t.print(w)
+	if err := t.print(w); err != nil || len(b.History) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	h := &table{}
+	h.row("WHEN", "WHAT", "WHY")
+	for _, e := range slices.Backward(b.History) {
+		h.row(fmt.Sprintf("%s (%s ago)", clock(e.Time), ago(now, e.Time)), e.What, e.Cause)
+	}
+	return h.print(w)
 }

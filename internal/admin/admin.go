@@ -81,7 +81,7 @@ func (a *api) routes() map[string]methods {
 		"/v1/status":                            {"GET": a.status},
 		"/v1/pools":                             {"GET": a.pools},
 		"/v1/pools/{pool}":                      {"GET": a.pool},
-		"/v1/pools/{pool}/backends/{address}":   {"GET": a.backend, "PUT": a.mark},
+		"/v1/pools/{pool}/backends/{address}":   {"GET": a.backend, "PUT": a.change},
 		"/v1/config":                            {"GET": a.secret(a.config), "PUT": a.apply},
 		"/v1/versions":                          {"GET": a.versions},
 		"/v1/versions/{version}":                {"GET": a.secret(a.version)},

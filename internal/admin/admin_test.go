@@ -250,6 +250,22 @@ func TestMark(t *testing.T) {
 			t.Errorf("marked %s, is %v", state, v["admin"])
 		}
 	}
+	if v := r.do("PUT", path, `{"admin":"drain","weight":3}`).is(200); v["admin"] != "drain" || v["weight_override"] != 3.0 {
+		t.Errorf("weighed: %v", v)
+	}
+	v := r.do("PUT", path, `{"admin":"ready","weight":-1}`).is(200)
+	if _, ok := v["weight_override"]; ok || v["admin"] != "ready" {
+		t.Errorf("weighed back: %v", v)
+	}
+	// what was done to it can be read, oldest first
+	history, _ := v["history"].([]any)
+	var what []string
+	for _, e := range history {
+		what = append(what, fmt.Sprint(e.(map[string]any)["what"]))
+	}
+	if got := strings.Join(what, " "); !strings.Contains(got, "drain maintenance ready weight drain weight ready") {
+		t.Errorf("history: %s", got)
+	}
 	r.do("PUT", "/v1/pools/nope/backends/127.0.0.1:1", `{"admin":"drain"}`).problem(404, "no-pool")
 	r.do("PUT", "/v1/pools/api/backends/9.9.9.9:9", `{"admin":"drain"}`).problem(404, "no-backend")
 
@@ -262,7 +278,8 @@ func TestMark(t *testing.T) {
 	f("", `{"admin":"drain"}`)
 	f(`{}`, `{"admin":"drain"}`)
 	f(`{"admin":"gone"}`, "maintenance")
-	f(`{"admin":"drain","weight":3}`, "weight") // a later issue's
+	f(`{"weight":-2}`, "weight -2")
+	f(`{"weight":"x"}`, "want")
 	f(`{"admin":"drain"} {"admin":"ready"}`, "more follows")
 	f(`[1]`, "want")
 }

@@ -34,6 +34,12 @@ func (a *api) pool(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, st)
 }
 
+// Backend is one backend and what has happened to it.
+type Backend struct {
+	pool.BackendStatus
+	History []pool.Event `json:"history"` // the latest changes, oldest first
+}
+
 // backend answers one backend of a pool.
 func (a *api) backend(w http.ResponseWriter, r *http.Request) error {
 	st, err := a.findPool(r)
@@ -42,38 +48,52 @@ func (a *api) backend(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, b := range st.Backends {
 		if b.Address == r.PathValue("address") {
-			return writeJSON(w, b)
+			return writeJSON(w, Backend{b, a.control.BackendHistory(st.Name, b.Address)})
 		}
 	}
 	return noBackend(st.Name, r.PathValue("address"))
 }
 
-// mark takes a backend out of service, or back: {"admin":"drain"}. The answer
-// is the backend as it is then; requests that it has may still run.
-func (a *api) mark(w http.ResponseWriter, r *http.Request) error {
-	const want = `{"admin":"ready"}, {"admin":"drain"} or {"admin":"maintenance"}`
+// change takes a backend out of service, or back, or gives it another weight:
+// {"admin":"drain","weight":3}. The answer is the backend as it is then; requests
+// that it has may still run.
+func (a *api) change(w http.ResponseWriter, r *http.Request) error {
+	const want = `{"admin":"ready"}, {"admin":"drain"}, {"admin":"maintenance"} or {"weight":3}; a weight of -1 is the configured one again`
 	var body struct {
-		Admin *pool.Admin `json:"admin"`
+		Admin  *pool.Admin `json:"admin"`
+		Weight *int        `json:"weight"`
 	}
 	if err := readJSON(w, r, &body, want); err != nil {
 		return err
 	}
-	if body.Admin == nil {
+	if body.Admin == nil && body.Weight == nil {
 		return newProblem(http.StatusBadRequest, "", "nothing to change; want "+want)
 	}
 	name, address := r.PathValue("pool"), r.PathValue("address")
 	if _, err := a.findPool(r); err != nil {
 		return err
 	}
-	err := a.control.Mark(name, address, *body.Admin, control.Origin{Kind: "api", Author: author(r)})
-	var unknown *pool.UnknownBackendError
-	if errors.As(err, &unknown) {
-		return noBackend(name, address)
+	origin := control.Origin{Kind: "api", Author: author(r)}
+	if body.Weight != nil {
+		if err := a.control.Weigh(name, address, *body.Weight, origin); err != nil {
+			return whyUnchanged(err)
+		}
 	}
-	if err != nil {
-		return err
+	if body.Admin != nil {
+		if err := a.control.Mark(name, address, *body.Admin, origin); err != nil {
+			return whyUnchanged(err)
+		}
 	}
 	return a.backend(w, r)
+}
+
+// whyUnchanged is the answer where a backend could not be changed.
+func whyUnchanged(err error) error {
+	var unknown *pool.UnknownBackendError
+	if errors.As(err, &unknown) {
+		return noBackend(unknown.Pool, unknown.Address)
+	}
+	return newProblem(http.StatusBadRequest, "", err.Error())
 }
 
 // findPool is the pool that a request's path names.

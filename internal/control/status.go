@@ -143,6 +143,33 @@ func (c *Controller) Mark(poolName, address string, a pool.Admin, o Origin) erro
 	return nil
 }
 
+// Weigh gives a backend another weight than the configured one, until it is
+// pool.Configured again. Like Mark it is a fact and no version. The error is a
+// *pool.UnknownBackendError, or about the weight.
+func (c *Controller) Weigh(poolName, address string, weight int, o Origin) error {
+	v := c.current.Load()
+	if v == nil || v.pools[poolName] == nil {
+		return &pool.UnknownBackendError{Pool: poolName, Address: address}
+	}
+	if err := v.pools[poolName].SetWeight(address, weight); err != nil {
+		return err
+	}
+	c.log.Info("backend weighed", zap.String("pool", poolName), zap.String("backend", address),
+		zap.Int("weight", weight), zap.String("origin", o.Kind), zap.String("author", o.Author))
+	return nil
+}
+
+// BackendHistory is the latest changes of a backend, oldest first; nil if there is
+// no such pool or backend.
+func (c *Controller) BackendHistory(poolName, address string) []pool.Event {
+	v := c.current.Load()
+	if v == nil || v.pools[poolName] == nil {
+		return nil
+	}
+	events, _ := v.pools[poolName].History(address) // an unknown one has none
+	return events
+}
+
 // Config returns the running version and its bytes, which are not to be
 // changed; 0 before Start.
 func (c *Controller) Config() (version int, source []byte) {
