@@ -110,7 +110,8 @@ func TestAbuseWithoutEnd(t *testing.T) {
 	}
 	for i := range attacks {
 		a := &attacks[i]
-		a.conns, a.ends, a.each, a.status = few(200), 6*time.Second, 128<<10, []int{400, 413, 414, 431}
+		a.conns, a.ends, a.each = few(200), 6*time.Second, 128<<10
+		a.status = []int{400, 408, 413, 414, 431} // 408: on a busy machine the header's time may come first
 	}
 	withstand(t, attacks[:3]...)
 	withstand(t, attacks[3:]...)
