@@ -44,11 +44,18 @@ func (o Outcome) Bad() bool { return BadStatus <= o && o <= BadResponse }
 // Tried lists the backends that one request has already tried, so that a retry
 // goes elsewhere. It is passed by value: behind a pointer it would escape.
 type Tried struct {
-	list [4]*Backend
+	list [maxTried]*Backend
 	n    uint8
 }
 
-// Add enters b; the fifth and later ones are forgotten.
+// maxTried is how many backends a Tried holds.
+const maxTried = 10
+
+// Full reports whether it holds as many as it can: who goes on trying would meet
+// the same ones again.
+func (t *Tried) Full() bool { return int(t.n) == len(t.list) }
+
+// Add enters b, unless it is full.
 func (t *Tried) Add(b *Backend) {
 	if int(t.n) < len(t.list) {
 		t.list[t.n] = b

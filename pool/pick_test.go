@@ -228,17 +228,21 @@ func TestTriedNextToAMuchHeavierOne(t *testing.T) {
 	}
 }
 
-func TestTriedRemembersFour(t *testing.T) {
-	p := start(t, pool.Options{Loops: 1}, spec("a", "b", "c", "d", "e", "f"))
+// A request remembers as many backends as it can try, and says when it is full.
+func TestTriedRemembersTen(t *testing.T) {
+	p := start(t, pool.Options{Loops: 1}, spec("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"))
 	var tried pool.Tried
 	var all []*pool.Backend
-	for range 6 {
+	for i := range 12 {
+		if tried.Full() != (i >= 10) {
+			t.Errorf("with %d entered Full is %v", i, tried.Full())
+		}
 		l, _ := take(p)
 		tried.Add(l.Backend())
 		all = append(all, l.Backend())
 	}
 	for i, b := range all {
-		if got, want := tried.Has(b), i < 4; got != want {
+		if got, want := tried.Has(b), i < 10; got != want {
 			t.Errorf("backend %d: Has is %v", i, got)
 		}
 	}

@@ -4,13 +4,20 @@ import "testing"
 
 func TestRetryBudget(t *testing.T) {
 	var b retryBudget
+	spend := func(now int64, percent int) bool {
+		if !b.allows(now, percent) {
+			return false
+		}
+		b.retry(now)
+		return true
+	}
 	// the floor: three a second, over ten seconds, however few ask
 	for i := range budgetFloor * budgetSeconds {
-		if !b.spend(1000, 20) {
+		if !spend(1000, 20) {
 			t.Fatalf("retry %d was refused", i)
 		}
 	}
-	if b.spend(1000, 20) {
+	if spend(1000, 20) {
 		t.Error("one more than the floor was allowed")
 	}
 	// the share: a fifth of a thousand, with what was spent already
@@ -18,14 +25,14 @@ func TestRetryBudget(t *testing.T) {
 		b.request(1004)
 	}
 	spent := budgetFloor * budgetSeconds
-	for b.spend(1005, 20) {
+	for spend(1005, 20) {
 		spent++
 	}
 	if spent != 200 {
 		t.Errorf("%d retries of 1000 requests, want 200", spent)
 	}
 	// ten seconds later the old ones are forgotten, requests as well
-	if !b.spend(1010, 20) {
+	if !spend(1010, 20) {
 		t.Error("the retries of ten seconds ago still count")
 	}
 	if b.idle(1014) || !b.idle(1020) {
@@ -37,7 +44,7 @@ func TestRetryBudget(t *testing.T) {
 		b.request(5)
 	}
 	spent = 0
-	for b.spend(5, 0) {
+	for spend(5, 0) {
 		spent++
 	}
 	if spent != budgetFloor*budgetSeconds {

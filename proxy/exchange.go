@@ -68,6 +68,8 @@ type exchange struct {
 	tried       pool.Tried
 	next        pool.Lease // on another backend, found before an answer was given up
 	retriesLeft int
+	heard       bool // this attempt has had an interim answer
+	told        bool // and one went to the client
 	attempts    []attempt
 	answer      responseHead // the head of the backend's answer
 

@@ -111,14 +111,18 @@ func (ex *exchange) forward() {
 		}
 		last = v
 		switch {
-		case v.outcome == pool.BadStatus: // ex.next is another backend
+		case ex.next.Backend() != nil: // another one is at hand
 		case !ex.again(v):
 			ex.refuse(ex.inTime(v.reason))
 			return
 		case v.outcome == pool.Stale && stale == 0:
 			stale++ // the same backend may be asked again, on a new connection
-		case ex.spendRetry():
+		case ex.mayRetry() && ex.backOff():
+			ex.countRetry()
 			ex.tried.Add(lease.Backend())
+		case ex.cc.Conn.Lost():
+			ex.refuse(metrics.ClientClosed)
+			return
 		default:
 			ex.refuse(v.reason)
 			return
@@ -195,8 +199,12 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 		ex.giveUp(up)
 		at.took, at.reason = at.first, metrics.BadStatus
 		b.Metrics().Error(ex.w.id, metrics.BadStatus)
-		lease.Done(pool.BadStatus)
-		return verdict{outcome: pool.BadStatus, reason: metrics.BadStatus}, false
+		v := verdict{outcome: pool.Success, reason: metrics.BadStatus}
+		if isBadStatus(at.status) { // a listed 500 says no more of a backend than another
+			v.outcome = pool.BadStatus
+		}
+		lease.Done(v.outcome)
+		return v, false
 	}
 	if at.status == http.StatusSwitchingProtocols {
 		ex.beginTunnel(up, lease)
@@ -265,6 +273,7 @@ func (ex *exchange) by(d time.Duration) time.Time {
 // body is still to be read.
 func (ex *exchange) roundTrip(up *upConn) failure {
 	began, out := ex.w.loop.Now(), ex.out[:ex.headLen]
+	ex.heard = false
 	if ex.body.kind == smallBody {
 		out = append(out, ex.body.small...)
 	}
@@ -316,10 +325,11 @@ func (ex *exchange) awaitContinue(up *upConn) (wanted bool, f failure) {
 		case isTimeout(err) && !ex.late():
 			return ex.sayContinue()
 		case err != nil:
-			return false, failure{at: up.stage(), err: err}
+			return false, failure{at: ex.stage(up), err: err}
 		case h.faulty():
 			return false, failure{at: reading, err: errFraming}
 		case h.status == http.StatusContinue:
+			ex.heard = true
 			up.r += h.size
 			return ex.sayContinue()
 		case h.final():
@@ -342,9 +352,9 @@ func (ex *exchange) sayContinue() (bool, failure) {
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
-// stage tells whether anything of an answer has come.
-func (up *upConn) stage() stage {
-	if up.e > up.r {
+// stage tells whether anything of an answer has come; interim ones are answers.
+func (ex *exchange) stage(up *upConn) stage {
+	if ex.heard || up.e > up.r {
 		return reading
 	}
 	return waiting
@@ -361,7 +371,7 @@ func (ex *exchange) readAnswer(up *upConn, began time.Time) (stage, error) {
 			sending, deadline = ex.pump, ex.deadline
 		}
 		if err := up.readHead(h, maxResponseLines, deadline, sending); err != nil {
-			return up.stage(), err
+			return ex.stage(up), err
 		}
 		if h.final() {
 			return reading, ex.acceptAnswer(up)
@@ -369,6 +379,7 @@ func (ex *exchange) readAnswer(up *upConn, began time.Time) (stage, error) {
 		if h.faulty() {
 			return reading, errFraming
 		}
+		ex.heard = true
 		if h.status != http.StatusContinue { // nobody waits for a 100 any more
 			if ex.sendInterim() != nil {
 				return reading, loop.ErrCanceled
@@ -401,9 +412,11 @@ func (ex *exchange) acceptAnswer(up *upConn) error {
 // sendInterim passes a 1xx on. It must not touch ex.out, where the request
 // waits for another attempt.
 func (ex *exchange) sendInterim() error {
+	ex.heard = true
 	if ex.http10 {
 		return nil
 	}
+	ex.told = true
 	ex.extra = append(ex.answer.appendBodiless(ex.extra[:0]), crlf...)
 	return ex.cc.send(ex.extra, clientWriteIdle, ex.deadline, &ex.pace)
 }

@@ -49,7 +49,7 @@ func compileRetries(r config.Retries) retryRule {
 func (ex *exchange) again(v verdict) bool {
 	rule := &ex.site.retry
 	switch {
-	case ex.body.begun || ex.late():
+	case ex.body.begun || ex.told || ex.late():
 		return false
 	case v.outcome == pool.Stale:
 		return v.nothing || isIdempotent(ex.method)
@@ -67,38 +67,47 @@ func (ex *exchange) again(v verdict) bool {
 // from another backend.
 func (ex *exchange) wantsOther() bool {
 	rule := &ex.site.retry
-	return len(rule.statuses) > 0 && ex.retriesLeft > 0 && slices.Contains(rule.statuses, ex.answer.status) &&
-		!ex.body.begun && isIdempotent(ex.method) && !ex.late()
+	return len(rule.statuses) > 0 && slices.Contains(rule.statuses, ex.answer.status) &&
+		!ex.body.begun && !ex.told && isIdempotent(ex.method) && !ex.late()
 }
 
-// findOther takes a lease on another backend, if there is one and the budget
-// allows it. Only then is an answer given up that the client could have had.
+// findOther takes a lease on another backend than b, if there is one and the
+// budget allows it. Only then is an answer given up that the client could have
+// had. Nothing is counted, and no backend's turn taken, before it is known that
+// a retry may be.
 func (ex *exchange) findOther(b *pool.Backend) bool {
+	if !ex.mayRetry() || !ex.backOff() {
+		return false
+	}
 	tried := ex.tried
 	tried.Add(b)
 	lease, err := ex.acquire(tried)
 	if err != nil {
 		return false
 	}
-	if !ex.spendRetry() {
-		lease.Done(pool.ClientClosed) // nothing was asked of it
-		return false
-	}
+	ex.countRetry()
 	ex.tried, ex.next = tried, lease
 	return true
 }
 
-// spendRetry takes one retry, if the route and the budget have one left, and
-// waits before all but the first: a backend that was just asked for too much is
-// not helped by being asked again at once. It reports false where the request's
-// time does not allow it.
-func (ex *exchange) spendRetry() bool {
-	w, rule := ex.w, &ex.site.retry
-	if ex.retriesLeft == 0 || !w.budgetOf(ex.site.pool).spend(w.loop.Now().Unix(), rule.budget) {
-		return false
-	}
-	nth := rule.attempts - ex.retriesLeft
+// mayRetry reports whether the route and the budget have a retry left.
+func (ex *exchange) mayRetry() bool {
+	w := ex.w
+	return ex.retriesLeft > 0 && !ex.tried.Full() &&
+		w.budgetOf(ex.site.pool).allows(w.loop.Now().Unix(), ex.site.retry.budget)
+}
+
+func (ex *exchange) countRetry() {
 	ex.retriesLeft--
+	ex.w.budgetOf(ex.site.pool).retry(ex.w.loop.Now().Unix())
+}
+
+// backOff waits before all retries but the first: a pool that was just asked for
+// too much is not helped by being asked again at once. It reports false where the
+// request's time does not allow it, or the client is gone meanwhile.
+func (ex *exchange) backOff() bool {
+	w, rule := ex.w, &ex.site.retry
+	nth := rule.attempts - ex.retriesLeft
 	if nth == 0 || rule.backOff == 0 {
 		return true
 	}
@@ -111,8 +120,12 @@ func (ex *exchange) spendRetry() bool {
 	return !ex.cc.Conn.Lost()
 }
 
-// answerBy is when an attempt must have begun to be answered.
+// answerBy is when an attempt must have begun to be answered. Where a body has
+// begun to stream there is no other attempt to hurry for.
 func (ex *exchange) answerBy(start time.Time) time.Time {
+	if ex.pump != nil {
+		return ex.by(ex.site.timeouts.Response)
+	}
 	return sooner(ex.by(ex.site.timeouts.Response), after(start, ex.site.retry.perTry))
 }
 
@@ -130,7 +143,7 @@ type budgetSecond struct {
 
 const (
 	budgetSeconds = 10
-	budgetFloor   = 3 // retries a second that are always allowed
+	budgetFloor   = 3 // retries a second that are always allowed, counted over ten
 )
 
 func (b *retryBudget) second(now int64) *budgetSecond {
@@ -144,8 +157,11 @@ func (b *retryBudget) second(now int64) *budgetSecond {
 // request counts a request, whose retries count apart.
 func (b *retryBudget) request(now int64) { b.second(now).requests++ }
 
-// spend counts a retry, if there may be one more.
-func (b *retryBudget) spend(now int64, percent int) bool {
+// retry counts a retry.
+func (b *retryBudget) retry(now int64) { b.second(now).retries++ }
+
+// allows reports whether there may be one more retry.
+func (b *retryBudget) allows(now int64, percent int) bool {
 	requests, retries := 0, 0
 	for i := range b.seconds {
 		if s := &b.seconds[i]; now-s.at < budgetSeconds {
@@ -153,11 +169,7 @@ func (b *retryBudget) spend(now int64, percent int) bool {
 			retries += s.retries
 		}
 	}
-	if retries >= budgetFloor*budgetSeconds && (retries+1)*100 > requests*percent {
-		return false
-	}
-	b.second(now).retries++
-	return true
+	return retries < budgetFloor*budgetSeconds || (retries+1)*100 <= requests*percent
 }
 
 // idle reports whether nothing was asked for so long that all of it is old.
@@ -185,9 +197,9 @@ func (ex *exchange) giveUp(up *upConn) {
 	h := &ex.answer
 	ex.cc.SetHangupTarget(nil, 0)
 	here := int64(up.e-up.r) - int64(h.size)
-	whole := h.framing == frameNone || h.framing == frameLength && h.length == here
+	whole := h.framing == frameNone && here == 0 || h.framing == frameLength && h.length == here
 	if !whole || !h.reusable() || !ex.sentAll() {
-		up.close()
+		up.close() // what is left, or too much, must not meet another request
 		return
 	}
 	up.r = up.e

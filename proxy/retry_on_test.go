@@ -60,6 +60,107 @@ func TestRetryOnStatusOfTheOnlyBackend(t *testing.T) {
 	eventually(t, "no lease is out", func() bool { return w.Backend("web", b.Addr()).InFlight == 0 })
 }
 
+// What comes behind an answer that was given up never meets another request.
+func TestGivenUpAnswerWithSurplus(t *testing.T) {
+	w, bad, _ := retriedOn(t, single, `{attempts: 1, on: [connect, 503]}`, func(x *testkit.Exchange) bool {
+		x.Write("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\nsurplus")
+		x.Wait(50 * time.Millisecond)
+		return x.Write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nPOISONED")
+	})
+	for range 3 {
+		if r := testkit.Get(t, w.Addr("web"), "/"); r.Body != "good" {
+			t.Fatal(r)
+		}
+		eventually(t, "the connection is given up", func() bool { return bad.Open.Load() == 0 })
+	}
+}
+
+// A listed status counts against a backend as it would unlisted.
+func TestListedStatusDoesNotEject(t *testing.T) {
+	a, b := testkit.NewBackend(t, testkit.Answer(500, "broken page")), testkit.NewBackend(t, testkit.Answer(500, "broken page"))
+	w := testkit.StartOn(t, setup{backends: at(a, b), route: "retries: {attempts: 1, on: [500]}", pool: "health: {passive: {consecutive_errors: 3}}\n"}.yaml(), single)
+	c := testkit.Dial(t, w.Addr("web"))
+	for range 12 {
+		if r := c.Get("/"); r.Status != 500 || r.Body != "broken page" {
+			t.Fatal(r)
+		}
+	}
+	for _, x := range []*testkit.Backend{a, b} {
+		if s := w.Backend("web", x.Addr()); s.State != "up" || s.Errors != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// A refused retry takes nobody's turn: with the budget spent, a status that is
+// retried spreads as one that is not.
+func TestSpentBudgetTakesNoTurns(t *testing.T) {
+	bad, good := testkit.NewBackend(t, testkit.Answer(503, "busy")), testkit.NewBackend(t, testkit.Answer(200, "good"))
+	w := testkit.StartOn(t, setup{backends: at(bad, good), route: "retries: {attempts: 1, on: [503], budget: 0}", pool: "health: {passive: {consecutive_errors: 0}}\n"}.yaml(), single)
+	c := testkit.Dial(t, w.Addr("web"))
+	for range 80 {
+		c.Get("/") // spends the floor
+	}
+	answers := map[int]int{}
+	for range 100 {
+		answers[c.Get("/").Status]++
+	}
+	if answers[200] < 48 || answers[503] < 45 {
+		t.Errorf("%v, want a half each", answers)
+	}
+}
+
+// More attempts than a request can remember end where they would repeat.
+func TestRetriesNeverRepeat(t *testing.T) {
+	var list []*testkit.Backend
+	for range 5 {
+		list = append(list, testkit.NewBackend(t, testkit.Answer(503, "busy")))
+	}
+	good := testkit.NewBackend(t, testkit.Answer(200, "good"))
+	w := testkit.StartOn(t, setup{backends: at(append(list, good)...), route: "retries: {attempts: 10, on: [503], back_off: 1ms}",
+		pool: "balance: first\nhealth: {passive: {consecutive_errors: 0}}\n"}.yaml(), single)
+	if r := testkit.Get(t, w.Addr("web"), "/"); r.Body != "good" {
+		t.Error(r)
+	}
+	for i, b := range list {
+		if n := b.Requests.Load(); n != 1 {
+			t.Errorf("backend %d was asked %d times", i, n)
+		}
+	}
+}
+
+// An attempt's own time is for attempts that could be repeated, and an interim
+// answer is heard: nothing is sent again behind it.
+func TestInterimAnswersAndRetries(t *testing.T) {
+	w, bad, good := retriedOn(t, single, "{attempts: 1, on: [reset, timeout], per_try_timeout: 200ms}", func(x *testkit.Exchange) bool {
+		_, _ = x.Body()
+		x.Wait(50 * time.Millisecond)
+		return testkit.Interim(103, testkit.Answer(200, "slow upload"))(x)
+	})
+	c := testkit.Dial(t, w.Addr("web"))
+	c.Send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + noise(10_000))
+	if !c.Silent(400 * time.Millisecond) {
+		t.Error("the upload was cut short")
+	}
+	c.Send(noise(10_000))
+	if r := c.Read("PUT"); r.Status != 103 {
+		t.Fatal(r)
+	}
+	if r := c.Read("PUT"); r.Status != 200 || r.Body != "slow upload" {
+		t.Fatal(r)
+	}
+	bad.Become(testkit.Interim(103, testkit.Reset))
+	c = testkit.Dial(t, w.Addr("web"))
+	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if r := c.Read("GET"); r.Status != 103 {
+		t.Fatal(r)
+	}
+	refused(t, c.Read("GET"), 502, "upstream_reset")
+	if n := good.Requests.Load(); n != 0 {
+		t.Errorf("it was sent again %d times", n)
+	}
+}
+
 // A backend that does not begin to answer in time is given up for another.
 func TestPerTryTimeout(t *testing.T) {
 	onBoth(t, func(t *testing.T, o loop.Options) {
