@@ -5,10 +5,10 @@ package health_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,62 +55,67 @@ func TestExec(t *testing.T) {
 	f(health.Exec{}, addr, "no command")
 }
 
+// lifeline is a named pipe for commands to hold open. What reads from it sees what
+// they write, and the end when the last of them is gone.
+func lifeline(t *testing.T) (path string, opened <-chan *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "lifeline")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := make(chan *os.File, 1)
+	go func() {
+		f, err := os.Open(path) // returns when a command has opened it, too
+		if err != nil {
+			t.Error(err)
+			close(files)
+			return
+		}
+		_ = f.SetReadDeadline(time.Now().Add(10 * time.Second))
+		files <- f
+	}()
+	return path, files
+}
+
 // At the end of its time the command goes, and what it has started too.
 func TestExecEndsWithItsContext(t *testing.T) {
-	pids := filepath.Join(t.TempDir(), "pids")
+	path, opened := lifeline(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	c := shell("echo begun; sleep 1000 & echo $$ $! >" + pids + "; wait")
+	c := shell("echo begun; exec 3>" + path + "; sleep 1000 & echo both are here >&3; wait")
 	go func() { done <- c.Probe(ctx, "192.0.2.1:80") }()
-	both := strings.Fields(awaitFile(t, pids))
+	line := <-opened
+	defer line.Close()
+	begun := make([]byte, len("both are here\n"))
+	if _, err := io.ReadFull(line, begun); err != nil {
+		t.Fatal(err)
+	}
 	cancel()
 	err := <-done
 	if !errors.Is(err, context.Canceled) || !strings.HasSuffix(err.Error(), ": begun") {
 		t.Errorf("%v, want that it was cancelled, and what it had said", err)
 	}
-	for _, pid := range both {
-		awaitGone(t, number(pid))
+	if _, err := io.ReadAll(line); err != nil {
+		t.Errorf("something of it is still there: %v", err)
 	}
 }
 
 // A command that leaves something in the background has exited all the same, and
 // what it left does not stay.
 func TestExecLeavesNothing(t *testing.T) {
-	pids := filepath.Join(t.TempDir(), "pids")
+	path, opened := lifeline(t)
 	start := time.Now()
-	if got := probe(t, shell("sleep 1000 & echo $! >"+pids), "192.0.2.1:80"); got != "pass" {
+	if got := probe(t, shell("exec 3>"+path+"; sleep 1000 &"), "192.0.2.1:80"); got != "pass" {
 		t.Error(got)
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	awaitGone(t, number(awaitFile(t, pids)))
-}
-
-func awaitFile(t *testing.T, name string) string {
-	t.Helper()
-	for range 1000 {
-		if b, _ := os.ReadFile(name); strings.HasSuffix(string(b), "\n") {
-			return string(b)
-		}
-		time.Sleep(5 * time.Millisecond)
+	line := <-opened
+	defer line.Close()
+	if _, err := io.ReadAll(line); err != nil {
+		t.Errorf("what it left is still there: %v", err)
 	}
-	t.Fatal("the command did not begin")
-	return ""
-}
-
-// awaitGone waits until there is no process pid, or one that nobody has waited
-// for: an orphan's new parent may take its time.
-func awaitGone(t *testing.T, pid int) {
-	t.Helper()
-	for range 1000 {
-		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if syscall.Kill(pid, 0) != nil || strings.Contains(string(stat), ") Z ") {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	t.Errorf("process %d is still there", pid)
 }
 
 // Execs that share a limit run so many at once, and one that finds no place in

@@ -216,18 +216,6 @@ func mayTrail(l *line) bool {
 	return true
 }
 
-// hasFold reports whether a list field's value has want as an element.
-func hasFold(value, want []byte) bool {
-	for len(value) > 0 {
-		var item []byte
-		item, value, _ = bytes.Cut(value, comma)
-		if bytes.EqualFold(trim(item), want) {
-			return true
-		}
-	}
-	return false
-}
-
 // hasToken reports whether a list field's value has an element, in any case.
 func hasToken(value []byte, lower string) bool {
 	for len(value) > 0 {

@@ -395,7 +395,7 @@ func (ex *exchange) readAnswer(up *upConn, began time.Time) (stage, error) {
 func (ex *exchange) acceptAnswer(up *upConn) error {
 	h := &ex.answer
 	if h.status == http.StatusSwitchingProtocols {
-		if !ex.upgrade || h.upgrades != 1 || !h.wantsUpgrade || !hasFold(ex.head.upgrade, h.upgrade) {
+		if !ex.upgrade || h.upgrades != 1 || !h.wantsUpgrade || !hasToken(ex.head.upgrade, string(h.upgrade)) {
 			return errSwitch
 		}
 		return nil

@@ -19,7 +19,7 @@ func (l *requestLine) parse(b []byte) bool {
 	}
 	b = b[:len(b)-2]
 	sp := bytes.IndexByte(b, ' ')
-	if sp < 1 || !isMethod(b[:sp]) {
+	if sp < 1 || tokenLen(b) != sp {
 		return false
 	}
 	l.method, b = b[:sp], b[sp+1:]
@@ -36,15 +36,6 @@ func (l *requestLine) parse(b []byte) bool {
 		return false
 	}
 	return !hasForeign(l.target)
-}
-
-func isMethod(b []byte) bool {
-	for _, c := range b {
-		if tokenChar[c] == noTokenChar {
-			return false
-		}
-	}
-	return true
 }
 
 // hasForeign looks for what no URI has: controls, blanks, and what is not ASCII.

@@ -27,6 +27,7 @@ const (
 	Confused                // see Desync
 )
 
+// String says it in the words of the table.
 func (o Outcome) String() string {
 	return [...]string{"refused", "passed on clean", "passed on malformed", "confused"}[o]
 }
@@ -38,6 +39,7 @@ type Verdict struct {
 	Why     string // a sentence; empty if there is nothing to say
 }
 
+// String is the verdict in one line.
 func (v Verdict) String() string {
 	if v.Why == "" {
 		return fmt.Sprintf("%s (%s)", v.Kind, v.Outcome)
