@@ -112,6 +112,8 @@ type Route struct {
 	Redirect        *Redirect
 	Respond         *Respond
 	Retries         Retries
+	Hedge           Hedge
+	CircuitBreaker  CircuitBreaker
 	Compress        bool     // answers, by what the client accepts
 	Upgrades        []string // protocols that a connection may change to, lower case; "*": any
 	Timeouts        Timeouts // resolved: defaults, then the pool's, then the route's
@@ -186,19 +188,38 @@ type Retries struct {
 	BackOff       time.Duration // before the second retry and later ones, 0 to 10 s; grows with each
 }
 
+// Hedge says when a request that waits for its answer is sent to a second
+// backend as well.
+type Hedge struct {
+	After  string // a duration, or pN: the N-th percentile of the route's own answers; empty: never
+	Budget int    // percent of the requests of late that may be hedged, 0 to 100
+}
+
+// CircuitBreaker says when a route is given a rest.
+type CircuitBreaker struct {
+	ErrorShare  int           // percent of the answers of Window that open it, 1 to 100; 0: there is none
+	MinRequests int           // answers within Window before it is asked, at least 1
+	Window      time.Duration // 1 s to 5 min
+	Open        time.Duration // until a request is let through again to see, at least 100 ms
+}
+
 // Pool is a set of backends that serve the same thing.
 type Pool struct {
-	Name              string
-	Balance           string        // the policy: weighted_round_robin, random, first and others
-	HashKey           string        // of consistent_hash: client_ip, path, header:NAME, cookie:NAME or query:NAME
-	HashBalance       int           // of consistent_hash: percent of a fair part in flight, 110 to 1000; 0: no bound
-	SlowStart         time.Duration // until a backend that comes into rotation has its full weight; 0: at once
-	Backends          []Backend     // in the order of the file; addresses are unique
-	Health            Health
-	KeepAlive         KeepAlive
-	SendProxyProtocol string   // off, v1 or v2: the PROXY header that connections begin with
-	Timeouts          Timeouts // resolved: defaults, then the pool's
-	Limits            Limits   // resolved like Timeouts
+	Name                string
+	Balance             string        // the policy: weighted_round_robin, random, first and others
+	HashKey             string        // of consistent_hash: client_ip, path, header:NAME, cookie:NAME or query:NAME
+	HashBalance         int           // of consistent_hash: percent of a fair part in flight, 110 to 1000; 0: no bound
+	AdaptiveConcurrency bool          // max_requests is the most; how many it is follows from latency
+	SlowStart           time.Duration // until a backend that comes into rotation has its full weight; 0: at once
+	Backends            []Backend     // in the order of the file; addresses are unique
+	Health              Health
+	Sticky              Sticky
+	Queue               Queue
+	Drain               Drain
+	KeepAlive           KeepAlive
+	SendProxyProtocol   string   // off, v1 or v2: the PROXY header that connections begin with
+	Timeouts            Timeouts // resolved: defaults, then the pool's
+	Limits              Limits   // resolved like Timeouts
 }
 
 // Backend is one address of a pool.
@@ -213,7 +234,9 @@ type Backend struct {
 type Health struct {
 	Active         *Active // nil: no probes
 	Passive        Passive
-	PanicThreshold int // percent of the backends that must be usable, 0 to 100; 0: none need be
+	Heartbeat      Heartbeat
+	LoadHeader     string // of answers, in which a backend tells its load from 0 to 1; empty: none
+	PanicThreshold int    // percent of the backends that must be usable, 0 to 100; 0: none need be
 }
 
 // Active is a probe that is made again and again. What does not belong to its
@@ -243,14 +266,48 @@ type Active struct {
 // StatusRange is a range of HTTP status codes, both ends included.
 type StatusRange struct{ From, To int }
 
+// Heartbeat says how often backends have to report that they are there.
+type Heartbeat struct {
+	TTL time.Duration // a backend is out when this long has passed since its last report; 0: none are wanted
+}
+
 // Passive says when real traffic takes a backend out.
 type Passive struct {
 	Enforce           bool          // false: it is only told who would be taken out
 	ConsecutiveErrors int           // 0: never
 	Ejection          time.Duration // the first time; grows with each
 	MaxEjection       time.Duration
-	MaxEjected        int  // percent of the pool that may be out at once, 0 to 100
-	HalfOpen          bool // who comes back gets one request at a time until one has gone well
+	MaxEjected        int      // percent of the pool that may be out at once, 0 to 100
+	HalfOpen          bool     // who comes back gets one request at a time until one has gone well
+	Count             []string // what is an error: connect, timeout, reset, bad_response and statuses from 500 to 599
+	SuccessRate       SuccessRate
+}
+
+// SuccessRate ejects backends that succeed less often than the others.
+type SuccessRate struct {
+	Enabled     bool
+	Deviations  float64       // a backend is out that is this many standard deviations below the mean, 0.1 to 10
+	MinBackends int           // with enough requests, or nobody is judged; at least 3
+	MinRequests int           // of a backend within Interval, or it is not judged; at least 1
+	Interval    time.Duration // over which successes are counted, 1 s to 5 min
+}
+
+// Sticky keeps a client at the backend that it had, by a cookie.
+type Sticky struct {
+	Cookie     string        // its name; empty: clients do not stick
+	TTL        time.Duration // the cookie's Max-Age; 0: until the browser is closed
+	SecretFile string        // as written; holds what the cookie is signed with. Empty: Weir makes a key and keeps it with its history
+}
+
+// Queue holds requests while every backend is at its max_requests.
+type Queue struct {
+	Size    int           // requests that wait at most; 0: none wait
+	Timeout time.Duration // how long one waits at most
+}
+
+// Drain says how a backend leaves that is drained or no longer listed.
+type Drain struct {
+	Timeout time.Duration // after which what still runs is closed; 0: it may run on for ever
 }
 
 // KeepAlive says how long unused connections to backends are kept.

@@ -39,9 +39,11 @@ func defaultRoute(base Defaults) Route {
 			Budget:   20,
 			BackOff:  25 * time.Millisecond,
 		},
-		Upgrades: []string{anyUpgrade},
-		Timeouts: base.Timeouts,
-		Limits:   base.Limits,
+		Hedge:          Hedge{Budget: 5},
+		CircuitBreaker: CircuitBreaker{MinRequests: 20, Window: 10 * time.Second, Open: 5 * time.Second},
+		Upgrades:       []string{anyUpgrade},
+		Timeouts:       base.Timeouts,
+		Limits:         base.Limits,
 	}
 }
 
@@ -66,8 +68,14 @@ func defaultPool(name string, base Defaults) Pool {
 				MaxEjection:       300 * time.Second,
 				MaxEjected:        50,
 				HalfOpen:          true,
+				Count:             []string{"connect", "timeout", "reset", "bad_response", "502", "503", "504"},
+				// Envoy's numbers.
+				SuccessRate: SuccessRate{Deviations: 1.9, MinBackends: 5, MinRequests: 100, Interval: 10 * time.Second},
 			},
+			PanicThreshold: 50,
 		},
+		Queue: Queue{Timeout: 5 * time.Second},
+		Drain: Drain{Timeout: 5 * time.Minute},
 		// Shorter than the 60 s after which common servers close an idle
 		// connection themselves: who closes first loses no request.
 		KeepAlive:         KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},

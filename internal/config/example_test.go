@@ -41,6 +41,8 @@ func keys(t reflect.Type, path string, found map[string]bool) {
 // keyOf is a field's key: ClientIdle is client_idle, ClientIPs is client_ips.
 func keyOf(field string) string {
 	switch field {
+	case "TTL":
+		return "ttl"
 	case "KeepAlive":
 		return "keepalive"
 	case "ClientIPs":

@@ -98,6 +98,8 @@ func (d *decoder) route(v value, base Defaults, pools poolSet) Route {
 	t.get("response_headers").table().headerRules(&r.ResponseHeaders, false)
 	t.action(&r, pools)
 	t.get("retries").table().retries(&r.Retries)
+	t.get("hedge").table().hedge(&r.Hedge)
+	t.get("circuit_breaker").table().circuitBreaker(&r.CircuitBreaker)
 	t.boolean("compress", &r.Compress)
 	t.upgrades(&r.Upgrades)
 	t.get("timeouts").table().timeouts(&r.Timeouts, oneRoute)

@@ -79,8 +79,10 @@ func TestDefaults(t *testing.T) {
 			Name: "web", Address: ":8080", Protocol: "http", ProxyProtocol: "off", PathHandling: "normalize",
 			Routes: []config.Route{{
 				Name: "web-0", Pool: "app",
-				Retries:   config.Retries{Attempts: 1, On: []string{"connect", "reset"}, Budget: 20, BackOff: 25 * time.Millisecond},
-				RateLimit: config.RateLimit{Key: "client_ip"}, PathHandling: "normalize", Upgrades: []string{"*"},
+				Retries:        config.Retries{Attempts: 1, On: []string{"connect", "reset"}, Budget: 20, BackOff: 25 * time.Millisecond},
+				Hedge:          config.Hedge{Budget: 5},
+				CircuitBreaker: config.CircuitBreaker{MinRequests: 20, Window: 10 * time.Second, Open: 5 * time.Second},
+				RateLimit:      config.RateLimit{Key: "client_ip"}, PathHandling: "normalize", Upgrades: []string{"*"},
 				Timeouts: timeouts, Limits: limits,
 			}},
 		}},
@@ -90,8 +92,13 @@ func TestDefaults(t *testing.T) {
 			Health: config.Health{
 				Passive: config.Passive{
 					Enforce: true, ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 5 * time.Minute, MaxEjected: 50, HalfOpen: true,
+					Count:       []string{"connect", "timeout", "reset", "bad_response", "502", "503", "504"},
+					SuccessRate: config.SuccessRate{Deviations: 1.9, MinBackends: 5, MinRequests: 100, Interval: 10 * time.Second},
 				},
+				PanicThreshold: 50,
 			},
+			Queue:             config.Queue{Timeout: 5 * time.Second},
+			Drain:             config.Drain{Timeout: 5 * time.Minute},
 			KeepAlive:         config.KeepAlive{IdlePerBackend: 256, IdleTimeout: 30 * time.Second},
 			SendProxyProtocol: "off",
 			Timeouts:          timeouts, Limits: limits,

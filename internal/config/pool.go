@@ -42,9 +42,17 @@ func (d *decoder) pool(v value, name string, base Defaults) Pool {
 	}
 	h := t.get("health").table()
 	p.Health.Active = d.active(h.get("active"))
-	d.passive(h.get("passive").table(), &p.Health.Passive)
+	h.get("passive").table().passive(&p.Health.Passive)
+	h.get("heartbeat").table().heartbeat(&p.Health.Heartbeat)
+	if v, ok := h.text("load_header", &p.Health.LoadHeader); ok && p.Health.LoadHeader != "" {
+		v.checkToken("header name", p.Health.LoadHeader)
+	}
 	h.integer("panic_threshold", &p.Health.PanicThreshold, 0, 100)
 	h.done()
+	t.boolean("adaptive_concurrency", &p.AdaptiveConcurrency)
+	t.get("sticky").table().sticky(&p.Sticky)
+	t.get("queue").table().queue(&p.Queue)
+	t.get("drain").table().drain(&p.Drain)
 
 	k := t.get("keepalive").table()
 	k.integer("idle_per_backend", &p.KeepAlive.IdlePerBackend, 0, noMost)
@@ -74,6 +82,33 @@ func (t *table) balance(p *Pool) {
 	if v, ok := t.integer("hash_balance", &p.HashBalance, 0, mostBound); ok && 0 < p.HashBalance && p.HashBalance < leastBound {
 		v.bad("0 is no bound", "%d is not between %d and %d", p.HashBalance, leastBound, mostBound)
 	}
+}
+
+// sticky reads how clients keep their backend.
+func (t *table) sticky(s *Sticky) {
+	defer t.done()
+	if v, ok := t.text("cookie", &s.Cookie); ok && s.Cookie != "" {
+		v.checkToken("cookie name", s.Cookie)
+	}
+	t.duration("ttl", &s.TTL, orNone)
+	t.text("secret_file", &s.SecretFile)
+	for _, key := range []string{"ttl", "secret_file"} {
+		if v := t.key(key); v.given() && s.Cookie == "" && !t.get("cookie").given() {
+			v.bad("name the cookie, such as cookie: weir", "there is no cookie that it is for")
+		}
+	}
+}
+
+func (t *table) queue(q *Queue) {
+	const mostWaiting = 1_000_000
+	defer t.done()
+	t.integer("size", &q.Size, 0, mostWaiting)
+	t.duration("timeout", &q.Timeout, positive)
+}
+
+func (t *table) drain(d *Drain) {
+	defer t.done()
+	t.duration("timeout", &d.Timeout, orNone)
 }
 
 // backends reads a pool's backends. Two with one address would be one backend
@@ -128,23 +163,4 @@ func (d *decoder) backend(v value, taken names) (b Backend, ok bool) {
 		return b, true
 	}
 	return b, false
-}
-
-func (d *decoder) passive(t *table, p *Passive) {
-	defer t.done()
-	t.boolean("enforce", &p.Enforce)
-	t.integer("consecutive_errors", &p.ConsecutiveErrors, 0, noMost)
-	first, okFirst := t.duration("ejection", &p.Ejection, positive)
-	_, okMax := t.duration("max_ejection", &p.MaxEjection, positive)
-	switch {
-	case p.Ejection <= p.MaxEjection:
-	case okFirst && okMax:
-		first.bad("ejections grow from ejection to max_ejection", "%v is longer than max_ejection %v", p.Ejection, p.MaxEjection)
-	case okFirst: // the other is a default, which gives way
-		p.MaxEjection = p.Ejection
-	default:
-		p.Ejection = p.MaxEjection
-	}
-	t.integer("max_ejected", &p.MaxEjected, 0, 100)
-	t.boolean("half_open", &p.HalfOpen)
 }

@@ -43,7 +43,7 @@ func TestPoolKeys(t *testing.T) {
 	f("slow_start: -1s", `slow_start: -1s is less than nothing`)
 	f("health: {panic_threshold: 101}", `health.panic_threshold: 101 is not between 0 and 100`)
 	f("health: {panic: 5}", `health.panic: unknown key "panic"; did you mean "panic_threshold"?`)
-	f("name: q", `name: unknown key "name"; known here: balance, hash_key, hash_balance, slow_start, backends, health, keepalive, send_proxy_protocol, timeouts, limits`)
+	f("name: q", `name: unknown key "name"; known here: balance, hash_key, hash_balance, slow_start, backends, health, adaptive_concurrency, sticky, queue, drain, keepalive, send_proxy_protocol, timeouts, limits`)
 }
 
 func TestBalance(t *testing.T) {
@@ -175,5 +175,43 @@ func TestPassive(t *testing.T) {
 	f("max_ejected: 50%", `max_ejected: "50%" is not a whole number`)
 	f("enforce: off", `enforce: "off" is neither true nor false; write true or false`)
 	f("half_open: 1", `half_open: "1" is neither true nor false; write true or false`)
-	f("errors: 3", `errors: unknown key "errors"; known here: enforce, consecutive_errors, ejection, max_ejection, max_ejected, half_open`)
+	f("count: [timeouts, 404]",
+		`count[0]: "timeouts" is not known; did you mean "timeout"?`,
+		`count[1]: 404 is not a status between 500 and 599`)
+	f("success_rate: {enabled: yes, deviations: 0, min_backends: 2, min_requests: 0, interval: 1h}",
+		`success_rate.enabled: "yes" is neither true nor false; write true or false`,
+		`success_rate.deviations: 0 is not between 0.1 and 10`,
+		`success_rate.min_backends: 2 is less than 3`,
+		`success_rate.min_requests: 0 is less than 1`,
+		`success_rate.interval: 1h0m0s is not between 1s and 5m0s`)
+	f("success_rate: {deviations: NaN}", `success_rate.deviations: NaN is not between 0.1 and 10`)
+	f("errors: 3", `errors: unknown key "errors"; known here: enforce, consecutive_errors, ejection, max_ejection, max_ejected, half_open, count, success_rate`)
+}
+
+func TestHeartbeatAndLoad(t *testing.T) {
+	got := parse(t, pool("backends: [], health: {heartbeat: {ttl: 10s}, load_header: X-Load}")).Pools[0].Health
+	if got.Heartbeat.TTL != 10*time.Second || got.LoadHeader != "X-Load" {
+		t.Errorf("got %+v", got)
+	}
+	wantProblems(t, pool("backends: [], health: {heartbeat: {ttl: 10ms}, load_header: 'X Load'}"), "pools.p.health.",
+		`heartbeat.ttl: 10ms is shorter than 1s; 0s is none`,
+		`load_header: "X Load" is not a header name`)
+}
+
+func TestStickyQueueDrain(t *testing.T) {
+	got := parse(t, pool("backends: [], adaptive_concurrency: true, sticky: {cookie: s, ttl: 1h, secret_file: key}, queue: {size: 1024, timeout: 1s}, drain: {timeout: 0s}")).Pools[0]
+	if got.Sticky != (config.Sticky{Cookie: "s", TTL: time.Hour, SecretFile: "key"}) || got.Queue != (config.Queue{Size: 1024, Timeout: time.Second}) ||
+		got.Drain.Timeout != 0 || !got.AdaptiveConcurrency {
+		t.Errorf("got %+v", got)
+	}
+	f := func(keys string, want ...string) {
+		t.Helper()
+		wantProblems(t, pool("backends: [], "+keys), "pools.p.", want...)
+	}
+	f("sticky: {ttl: 1h}", `sticky.ttl: there is no cookie that it is for; name the cookie, such as cookie: weir`)
+	f("sticky: {secret_file: key}", `sticky.secret_file: there is no cookie that it is for; name the cookie, such as cookie: weir`)
+	f("sticky: {cookie: 'a;b'}", `sticky.cookie: "a;b" is not a cookie name`)
+	f("queue: {size: 1000001, timeout: 0s}",
+		`queue.size: 1000001 is not between 0 and 1000000`, `queue.timeout: it must be longer than 0s`)
+	f("drain: {timeout: -1s}", `drain.timeout: -1s is less than nothing`)
 }

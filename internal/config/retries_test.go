@@ -54,3 +54,38 @@ func TestRetries(t *testing.T) {
 	g("back_off: -1s", `.back_off: -1s is less than nothing`)
 	g("count: 3", `.count: unknown key "count"; known here: attempts, on, budget, per_try_timeout, back_off`)
 }
+
+func TestHedge(t *testing.T) {
+	f := func(keys string, want config.Hedge) {
+		t.Helper()
+		if got := first(t, route("pool: api, hedge: {"+keys+"}")).Hedge; got != want {
+			t.Errorf("%s is %+v, want %+v", keys, got, want)
+		}
+	}
+	f("", config.Hedge{Budget: 5})
+	f("after: p95", config.Hedge{After: "p95", Budget: 5})
+	f("after: 50ms, budget: 10", config.Hedge{After: "50ms", Budget: 10})
+
+	g := func(keys string, want ...string) {
+		t.Helper()
+		wantProblems(t, route("pool: api, hedge: {"+keys+"}"), "hedge", want...)
+	}
+	g("after: p100", `.after: "p100" is not a percentile between p50 and p99; such as p95`)
+	g("after: p9", `.after: "p9" is not a percentile between p50 and p99; such as p95`)
+	g("after: 100us", `.after: 100µs is shorter than 1ms`)
+	g("after: soon", `.after: "soon" is neither a percentile nor a duration; such as p95, the 95th percentile of the route's answers, or 50ms`)
+	g("budget: 10", `.budget: there is no after: nothing is hedged; such as after: p95`)
+	g("after: p95, budget: 101", `.budget: 101 is not between 0 and 100`)
+}
+
+func TestCircuitBreaker(t *testing.T) {
+	got := first(t, route("pool: api, circuit_breaker: {error_share: 50, min_requests: 10, window: 30s, open: 1s}")).CircuitBreaker
+	if want := (config.CircuitBreaker{ErrorShare: 50, MinRequests: 10, Window: 30 * time.Second, Open: time.Second}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	wantProblems(t, route("pool: api, circuit_breaker: {error_share: 101, min_requests: 0, window: 1h, open: 1ms}"), "circuit_breaker",
+		`.error_share: 101 is not between 0 and 100`,
+		`.min_requests: 0 is less than 1`,
+		`.window: 1h0m0s is not between 1s and 5m0s`,
+		`.open: 1ms is not between 100ms and 1h0m0s`)
+}

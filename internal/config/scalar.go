@@ -162,6 +162,37 @@ func (t *table) fraction(key string, dst *float64) {
 	*dst = f
 }
 
+// decimal reads a number, which may have a fraction.
+func (t *table) decimal(key string, dst *float64, least, most float64) {
+	v := t.get(key)
+	s, ok := v.scalar("a number")
+	if !ok {
+		return
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	switch {
+	case err != nil:
+		v.bad("", "%q is not a number", s)
+	case !(f >= least && f <= most): // written so that NaN fails
+		v.bad("", "%s is not between %v and %v", s, least, most)
+	default:
+		*dst = f
+	}
+}
+
+// span reads a duration that has a least and a most.
+func (t *table) span(key string, dst *time.Duration, least, most time.Duration) {
+	d := *dst
+	v, ok := t.duration(key, &d, positive)
+	switch {
+	case !ok:
+	case d < least || d > most:
+		v.bad("", "%v is not between %v and %v", d, least, most)
+	default:
+		*dst = d
+	}
+}
+
 // Whether a duration may be zero, which then means none.
 const (
 	orNone   = true

@@ -15,6 +15,9 @@ func TestSpec(t *testing.T) {
 	limit := health.NewExecLimit(1)
 	f := func(source string, want pool.Spec) {
 		t.Helper()
+		if want.PanicThreshold == 0 {
+			want.PanicThreshold = 50
+		}
 		if want.HashBalanceFactor == 0 {
 			want.HashBalanceFactor = 1.25
 		}

@@ -67,8 +67,8 @@ func TestPlan(t *testing.T) {
 
 	f("  web:\n", "  web:\n    balance: consistent_hash\n    hash_key: path\n    slow_start: 30s\n",
 		"pool web: balance weighted_round_robin -> consistent_hash, hash_key client_ip -> path, slow_start 0s -> 30s")
-	f("  web:\n", "  web:\n    health: {panic_threshold: 50, passive: {enforce: false, half_open: false}}\n",
-		"pool web: health.passive.enforce true -> false, health.passive.half_open true -> false, health.panic_threshold 0 -> 50")
+	f("  web:\n", "  web:\n    health: {panic_threshold: 20, passive: {enforce: false, half_open: false}}\n",
+		"pool web: health.passive.enforce true -> false, health.passive.half_open true -> false, health.panic_threshold 50 -> 20")
 	f("{path: /healthz}", "{path: /healthz, down_interval: 30s, headers: {A: b}}", "pool api: health.active.headers [] -> [A], health.active.down_interval 0s -> 30s")
 	f("{path: /healthz}", "{type: agent, port: 81}",
 		`pool api: health.active.type http -> agent, health.active.path /healthz -> "", health.active.method GET -> "", health.active.expect [200-399] -> [], health.active.port 0 -> 81`)
