@@ -7,7 +7,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type Collector struct {
 	pools func() []*Pool
 
-	up, state, weight, inFlight, count *prometheus.Desc
+	up, state, weight, inFlight, count, waiting *prometheus.Desc
 }
 
 // NewCollector returns a Collector over the pools that pools returns at each
@@ -24,13 +24,14 @@ func NewCollector(pools func() []*Pool) *Collector {
 		weight: desc("weir_backend_weight_effective", "The weight that balancing uses; 0 if the backend gets no new requests.",
 			"pool", "backend"),
 		inFlight: desc("weir_upstream_in_flight", "Requests that the backend is working on.", "pool", "backend"),
+		waiting:  desc("weir_queue_length", "Requests that wait because every backend is at its max_requests.", "pool"),
 		count:    desc("weir_pool_backends", "Backends of the pool by state.", "pool", "state"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.state, c.weight, c.inFlight, c.count} {
+	for _, d := range []*prometheus.Desc{c.up, c.state, c.weight, c.inFlight, c.count, c.waiting} {
 		ch <- d
 	}
 }
@@ -38,7 +39,9 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range c.pools() {
-		c.collect(ch, p.name, p.Status().Backends)
+		st := p.Status()
+		ch <- prometheus.MustNewConstMetric(c.waiting, prometheus.GaugeValue, float64(st.Queue.Length), p.name)
+		c.collect(ch, p.name, st.Backends)
 	}
 }
 

@@ -142,6 +142,7 @@ func (l *Lease) Done(o Outcome) {
 	if n == 0 && b.retired.Load() {
 		b.pool.lastLeaseEnded()
 	}
+	b.pool.queue.wake(false)
 }
 
 // strike counts a bad outcome. What follows from it is decided by the pool's

@@ -44,14 +44,22 @@ func (p *Pool) Acquire(loop int, tried Tried) (Lease, error) {
 	if set.keyed {
 		key = rand.Uint64()
 	}
-	return set.acquire(p.cursors[loop].ask(key, tried))
+	return set.acquireNext(p.cursors[loop].ask(key, tried))
 }
 
 // AcquireKey is Acquire for a request with a key: under consistent_hash equal
 // keys go to the same backend, as long as it is usable and not full. Any uint64
 // will do, it is mixed here. Other policies do not look at it.
 func (p *Pool) AcquireKey(loop int, key uint64, tried Tried) (Lease, error) {
-	return p.set.Load().acquire(p.cursors[loop].ask(key, tried))
+	return p.set.Load().acquireNext(p.cursors[loop].ask(key, tried))
+}
+
+// acquireNext is acquire for who does not wait: those who do come first.
+func (s *Set) acquireNext(c *cursor) (Lease, error) {
+	if s.queue != nil && s.queue.waiting.Load() > 0 && len(s.tiers) > 0 {
+		return Lease{}, ErrAllFull
+	}
+	return s.acquire(c)
 }
 
 // ask notes what the next request wants.

@@ -40,6 +40,8 @@ type Pool struct {
 	errorLimit atomic.Int64        // Passive.ConsecutiveErrors, for Done; written under mu
 	measured   atomic.Bool         // the policy wants latencies; written under mu
 	closed     atomic.Bool         // the pool's goroutine is gone
+	queue      queue
+	traffic    *metrics.Pool
 
 	wake   chan struct{} // holds one: there is work for the pool's goroutine
 	ctx    context.Context
@@ -89,6 +91,7 @@ func newPool(name string, o Options, jitter func() float64) *Pool {
 	p := &Pool{
 		name: name, log: o.Log, metrics: o.Metrics, resolve: o.Resolve, tell: o.Events, rand: jitter,
 		cursors: make([]cursor, o.Loops),
+		traffic: o.Metrics.Pool(name),
 		wake:    make(chan struct{}, 1),
 		listed:  make(map[string]*Backend),
 		staged:  make(map[*Staged]struct{}),
@@ -205,6 +208,7 @@ func (p *Pool) refresh(now time.Time) {
 		p.noteFitness(now)
 		p.set.Store(p.buildSet(now))
 		p.setStale = false
+		p.queue.wake(true) // there may be room now, or nobody left to wait for
 	}
 	if p.probeStale {
 		p.syncProbes()

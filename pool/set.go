@@ -10,6 +10,7 @@ import (
 type Set struct {
 	tiers []tier // in order of preference; each has members
 	keyed bool   // the policy looks at keys
+	queue *queue // nil: nobody waits
 	none  error  // what Acquire says if there are no tiers
 }
 
@@ -38,6 +39,9 @@ func (p *Pool) buildSet(now time.Time) *Set {
 	}
 	p.rampNext = p.nextRamp(now)
 	s := &Set{keyed: p.spec.Balance == ConsistentHash, none: p.whyNone()}
+	if p.spec.Queue.Size > 0 {
+		s.queue = &p.queue
+	}
 	for i, group := range tiers {
 		weights := p.weights(group, now)
 		if i == 0 {

@@ -39,6 +39,9 @@ type Spec struct {
 	// fewer are, all are used, for the fault may be the checks'. 0: never.
 	PanicThreshold int
 
+	// Queue is for requests that find every backend full.
+	Queue QueueSpec
+
 	// SlowStart is how long a backend takes to its full weight after it came
 	// into rotation. 0: no time.
 	SlowStart time.Duration

@@ -67,6 +67,8 @@ func (st *Staged) Commit() {
 	now := time.Now()
 	p.spec = st.spec
 	p.errorLimit.Store(int64(p.spec.Passive.ConsecutiveErrors))
+	p.queue.size.Store(int64(p.spec.Queue.Size))
+	p.queue.timeout.Store(int64(p.spec.Queue.Timeout))
 	p.measured.Store(p.spec.Balance == PeakEWMA)
 	p.relist(st.fresh, now)
 	p.relax(now)

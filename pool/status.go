@@ -26,7 +26,8 @@ var states = [...]string{
 type Status struct {
 	Name     string          `json:"name"`
 	Balance  string          `json:"balance"`
-	Panic    bool            `json:"panic"`    // all that have an address are used, fit or not
+	Panic    bool            `json:"panic"` // all that have an address are used, fit or not
+	Queue    Queue           `json:"queue"`
 	Backends []BackendStatus `json:"backends"` // in the order of the Spec
 }
 
@@ -58,7 +59,9 @@ type BackendStatus struct {
 func (p *Pool) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Status{Name: p.name, Balance: p.spec.Balance, Panic: p.panicking, Backends: make([]BackendStatus, len(p.order))}
+	s := Status{Name: p.name, Balance: p.spec.Balance, Panic: p.panicking,
+		Queue:    Queue{Length: int(p.queue.waiting.Load()), Size: p.spec.Queue.Size},
+		Backends: make([]BackendStatus, len(p.order))}
 	if s.Balance == "" {
 		s.Balance = WeightedRoundRobin
 	}

@@ -39,6 +39,10 @@ func TestStatusJSON(t *testing.T) {
  "name": "web",
  "balance": "weighted_round_robin",
  "panic": false,
+ "queue": {
+  "length": 0,
+  "size": 0
+ },
  "backends": [
   {
    "address": "127.0.0.1:1097",

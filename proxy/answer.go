@@ -18,6 +18,8 @@ var sentences = map[metrics.Reason]string{
 	metrics.NoHealthy:         "no backend of this service is healthy",
 	metrics.PoolEmpty:         "this service has no backends",
 	metrics.AllFull:           "every backend of this service is busy",
+	metrics.QueueFull:         "every backend of this service is busy, and so is the queue",
+	metrics.QueueTimeout:      "no backend of this service was free in time",
 	metrics.ConnectRefused:    "the backend refused the connection",
 	metrics.ConnectTimeout:    "the backend did not accept the connection in time",
 	metrics.UpstreamReset:     "the backend closed the connection before it answered",

@@ -66,7 +66,8 @@ type exchange struct {
 	retryAfter int64             // seconds; 0: one
 
 	tried       pool.Tried
-	next        pool.Lease // on another backend, found before an answer was given up
+	queued      time.Duration // for a backend, in all
+	next        pool.Lease    // on another backend, found before an answer was given up
 	retriesLeft int
 	heard       bool // this attempt has had an interim answer
 	told        bool // and one went to the client

@@ -96,7 +96,7 @@ func (ex *exchange) forward() {
 	for stale := 0; ; {
 		lease, err := ex.nextLease()
 		if err != nil {
-			if last.reason == metrics.NoReason {
+			if last.reason == metrics.NoReason || err == pool.ErrLeft {
 				last.reason = reasonOfPool(err)
 			}
 			ex.refuse(last.reason)
@@ -136,7 +136,11 @@ func (ex *exchange) nextLease() (pool.Lease, error) {
 		ex.next = pool.Lease{}
 		return next, nil
 	}
-	return ex.acquire(ex.tried)
+	lease, err := ex.acquire(ex.tried)
+	if err == pool.ErrAllFull && ex.site.queues {
+		return ex.queue()
+	}
+	return lease, err
 }
 
 func (ex *exchange) acquire(tried pool.Tried) (pool.Lease, error) {
@@ -161,11 +165,17 @@ func (ex *exchange) late() bool {
 }
 
 func reasonOfPool(err error) metrics.Reason {
-	switch {
-	case errors.Is(err, pool.ErrEmpty):
+	switch err {
+	case pool.ErrEmpty:
 		return metrics.PoolEmpty
-	case errors.Is(err, pool.ErrAllFull):
+	case pool.ErrAllFull:
 		return metrics.AllFull
+	case pool.ErrQueueFull:
+		return metrics.QueueFull
+	case pool.ErrQueueTimeout:
+		return metrics.QueueTimeout
+	case pool.ErrLeft:
+		return metrics.ClientClosed
 	}
 	return metrics.NoHealthy
 }

@@ -83,6 +83,7 @@ type record struct {
 	BytesIn       int64   `json:"bytes_in"`
 	BytesOut      int64   `json:"bytes_out"`
 	Duration      float64 `json:"duration"`
+	Queue         float64 `json:"t_queue"`
 	Connect       float64 `json:"t_connect"`
 	TTFB          float64 `json:"t_ttfb"`
 	Overhead      float64 `json:"overhead"`

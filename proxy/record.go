@@ -24,7 +24,7 @@ type record struct {
 	reason                metrics.Reason
 	detail                string
 	bytesIn, bytesOut     int64
-	duration              time.Duration
+	duration, queued      time.Duration
 	version               int
 	attempts              []loggedAttempt
 }
@@ -81,7 +81,7 @@ func (ex *exchange) describe(r *record) {
 	*r = record{
 		at: ex.start, text: r.text[:0], client: ex.client, listener: ex.lc.name, proto: "HTTP/1.1",
 		status: ex.status, reason: ex.reason, detail: ex.detail, bytesIn: ex.bytesIn, bytesOut: ex.bytesOut,
-		duration: ex.w.loop.Now().Sub(ex.start), version: ex.snp.Version(), attempts: r.attempts[:0],
+		duration: ex.w.loop.Now().Sub(ex.start), queued: ex.queued, version: ex.snp.Version(), attempts: r.attempts[:0],
 	}
 	if ex.http10 {
 		r.proto = "HTTP/1.0"
@@ -146,10 +146,10 @@ func (r *record) backendFields(f []zap.Field) []zap.Field {
 		last = r.attempts[n-1]
 	}
 	return append(f,
-		zap.Float64("t_queue", 0), // requests do not wait for a backend
+		zap.Float64("t_queue", r.queued.Seconds()),
 		zap.Float64("t_connect", last.connect.Seconds()),
 		zap.Float64("t_ttfb", last.first.Seconds()),
-		zap.Float64("overhead", max(r.duration-r.upstream(), 0).Seconds()),
+		zap.Float64("overhead", max(r.duration-r.upstream()-r.queued, 0).Seconds()),
 		zap.String("backend", last.backend),
 		zap.Array("attempts", attemptList(r.attempts)))
 }

@@ -28,6 +28,7 @@ type site struct {
 	timeouts config.Timeouts
 	maxBody  int64 // bytes; 0: any
 	retry    retryRule
+	queues   bool // the pool has a queue
 	hashes   bool // the pool goes by hashKey
 	hashKey  hashKey
 	minRate  int64 // bytes a second that a client has to send and to take; 0: any
@@ -288,6 +289,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 			return nil, fmt.Errorf("no pool named %q", r.Pool)
 		}
 		p := c.cfg.Pool(r.Pool)
+		s.queues = p.Queue.Size > 0
 		s.keep, s.hello = p.KeepAlive, helloOf(p.SendProxyProtocol)
 		s.hashes, s.hashKey = p.Balance == pool.ConsistentHash, hashKeyOf(p.HashKey)
 		if s.hello > 0 {

@@ -15,6 +15,9 @@ func TestSpec(t *testing.T) {
 	limit := health.NewExecLimit(1)
 	f := func(source string, want pool.Spec) {
 		t.Helper()
+		if want.Queue.Timeout == 0 {
+			want.Queue.Timeout = 5 * time.Second
+		}
 		if want.PanicThreshold == 0 {
 			want.PanicThreshold = 50
 		}

@@ -58,12 +58,12 @@ type Conn struct {
 
 	reader, writer *coro // who waits in Read and Write
 	idle           IdleOwner
-	target         *Conn // cancelled when this one hangs up
-	grace          int64 // ns that target goes on when the peer has only closed its side
-	cancelAt       int64 // when target is cancelled then; 0: not
-	wroteAt        int64 // when something was last written to a peer that has closed its side
-	unsent         int32 // bytes the peer had not taken when cancelAt was set; -1: not known
-	idleAt         int64 // when a quiet connection is parked, a parked one closed
+	target         hangupTarget // cancelled when this one hangs up; nil: nothing is
+	grace          int64        // ns that target goes on when the peer has only closed its side
+	cancelAt       int64        // when target is cancelled then; 0: not
+	wroteAt        int64        // when something was last written to a peer that has closed its side
+	unsent         int32        // bytes the peer had not taken when cancelAt was set; -1: not known
+	idleAt         int64        // when a quiet connection is parked, a parked one closed
 	timer          timer
 	remote, local  netip.AddrPort // local is looked up when first asked for
 }

@@ -239,3 +239,42 @@ func TestChurn(t *testing.T) {
 		wait(t, done)
 	})
 }
+
+// A coroutine that waits for something else is woken when a peer hangs up, and
+// knows that it was this.
+func TestHangupWakesTask(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		g := start(t, loop.Options{Loops: 1, Portable: portable})
+		pair(t, g, func(c *loop.Conn, client net.Conn) {
+			task := c.Loop().Task()
+			c.SetHangupTask(task, 0)
+			c.Loop().Go(task.Wake)
+			if !task.Park(time.Now().Add(patience)) || task.Canceled() {
+				t.Error("a plain wake-up counts as a hang-up")
+			}
+			c.Loop().Go(func() { client.Close() })
+			if !task.Park(time.Now().Add(patience)) || !task.Canceled() {
+				t.Error("the hang-up has not woken the task")
+			}
+			if task.Canceled() {
+				t.Error("told twice")
+			}
+			c.SetHangupTask(task, 0) // it has hung up already
+			if !task.Park(time.Now().Add(patience)) || !task.Canceled() {
+				t.Error("nor the one of before")
+			}
+		})
+		pair(t, g, func(c *loop.Conn, client net.Conn) {
+			task := c.Loop().Task()
+			c.SetHangupTask(task, 0)
+			c.SetHangupTarget(nil, 0)
+			client.Close()
+			for !c.HungUp() {
+				c.Loop().Task().Sleep(time.Millisecond)
+			}
+			if task.Canceled() {
+				t.Error("untied, and cancelled")
+			}
+		})
+	})
+}

@@ -152,8 +152,24 @@ func (c *Conn) Lost() bool { return c.broken }
 // A connection that broke cancels at once. The portable implementation sees a
 // hang-up only once what was sent before, but for 8 KiB, has been read.
 func (c *Conn) SetHangupTarget(t *Conn, grace time.Duration) {
+	if t == nil {
+		c.target, c.cancelAt = nil, 0 // not a target that is a nil *Conn
+		return
+	}
+	c.tie(t, grace)
+}
+
+// SetHangupTask is SetHangupTarget for a coroutine that waits for something else
+// than a connection: t is woken, and Canceled says why. SetHangupTarget(nil, 0)
+// unties.
+func (c *Conn) SetHangupTask(t *Task, grace time.Duration) { c.tie(t, grace) }
+
+// hangupTarget is what ends when a peer hangs up.
+type hangupTarget interface{ cancel() }
+
+func (c *Conn) tie(t hangupTarget, grace time.Duration) {
 	c.target, c.grace, c.cancelAt = t, int64(grace), 0
-	if t != nil && c.hup {
+	if c.hup {
 		c.beginGrace()
 	}
 }
@@ -196,6 +212,10 @@ func (c *Conn) endGrace() {
 	}
 	c.target.cancel()
 }
+
+// Cancel makes pending and later Reads and Writes return ErrCanceled. It must be
+// called on the connection's loop.
+func (c *Conn) Cancel() { c.cancel() }
 
 func (c *Conn) cancel() {
 	c.canceled = true

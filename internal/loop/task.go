@@ -20,6 +20,8 @@ type Task struct {
 	l     *Loop
 	co    *coro
 	state atomic.Int32
+
+	canceled bool // a connection that it was tied to hung up; the loop's
 }
 
 // Task is the coroutine now running on this loop. It must be called from a
@@ -86,6 +88,20 @@ func (t *Task) Wake() {
 			return
 		}
 	}
+}
+
+// Canceled says whether a connection hung up that the task was tied to
+// (Conn.SetHangupTask) since it was last asked. It must be called on the loop.
+func (t *Task) Canceled() bool {
+	canceled := t.canceled
+	t.canceled = false
+	return canceled
+}
+
+// cancel implements hangupTarget.
+func (t *Task) cancel() {
+	t.canceled = true
+	t.Wake()
 }
 
 // deliver is the loop's end of Wake: exactly one for each taskQueued.

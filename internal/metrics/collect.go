@@ -22,6 +22,9 @@ var (
 	probeDurationDesc    = desc("health_check_duration_seconds", "Time an active health check took.", "pool", "backend")
 	ejectionsDesc        = desc("ejections_total", "Times a backend was taken out because of what its traffic saw.", "pool", "backend", "reason")
 
+	queueWaitDesc     = desc("queue_wait_seconds", "Time that requests waited until a backend was free.", "pool")
+	queueRejectedDesc = desc("queue_rejected_total", "Requests that found no place in the queue, or no backend in time.", "pool", "reason")
+
 	retriesDesc = desc("retries_total", "Attempts after the first, by why the one before it ended.", "pool", "reason", "result")
 	errorsDesc  = desc("errors_total", "Requests that Weir answered in a backend's place.", "reason")
 	streamsDesc = desc("streams_active", "Open long-lived streams.", "type")
@@ -46,7 +49,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc,
 		upstreamDesc, upstreamDurationDesc, connectDesc, connectionsDesc, upstreamErrorsDesc,
 		probesDesc, probeDurationDesc, ejectionsDesc,
-		retriesDesc, errorsDesc, streamsDesc,
+		queueWaitDesc, queueRejectedDesc, retriesDesc, errorsDesc, streamsDesc,
 	} {
 		out <- d
 	}
@@ -110,13 +113,20 @@ func (m *Route) collect(s sink, key routeKey) {
 }
 
 func (p *Pool) collect(s sink, name string) {
+	var waits histogramSum
+	for i := range p.loops {
+		waits.add(&p.loops.of(i).waits)
+	}
+	s.histogram(queueWaitDesc, &waits, name)
 	for reason := range reasons {
-		var failed, helped uint64
+		var failed, helped, rejected uint64
 		for i := range p.loops {
 			l := p.loops.of(i)
+			rejected += l.rejected[reason].load()
 			failed += l.failed[reason].load()
 			helped += l.helped[reason].load()
 		}
+		s.some(queueRejectedDesc, rejected, name, reason.String())
 		s.some(retriesDesc, failed, name, reason.String(), failure)
 		s.some(retriesDesc, helped, name, reason.String(), success)
 	}

@@ -15,6 +15,8 @@ const (
 	NoHealthy                // the pool has backends, none is fit to serve
 	PoolEmpty                // the pool lists no backend, or none has an address yet
 	AllFull                  // every backend is at its max_requests
+	QueueFull                // and as many requests wait as may
+	QueueTimeout             // none was free in time
 	ConnectRefused           // the backend's address did not accept
 	ConnectTimeout           // nor did it refuse, in time
 	UpstreamReset            // the backend closed before its answer was complete
@@ -47,6 +49,8 @@ var reasonTable = [reasons]struct {
 	NoHealthy:         {"no_healthy", http.StatusServiceUnavailable},
 	PoolEmpty:         {"pool_empty", http.StatusServiceUnavailable},
 	AllFull:           {"all_full", http.StatusServiceUnavailable},
+	QueueFull:         {"queue_full", http.StatusServiceUnavailable},
+	QueueTimeout:      {"queue_timeout", http.StatusServiceUnavailable},
 	ConnectRefused:    {"connect_refused", http.StatusBadGateway},
 	ConnectTimeout:    {"connect_timeout", http.StatusGatewayTimeout},
 	UpstreamReset:     {"upstream_reset", http.StatusBadGateway},

@@ -49,9 +49,12 @@ func (m *Route) InFlight() int {
 // Pool counts what concerns no single backend of a pool.
 type Pool struct{ loops perLoop[poolLoop] }
 
-// poolLoop is one loop's part: retries by reason, those that failed and those
-// that helped.
-type poolLoop struct{ failed, helped reasonCounters }
+// poolLoop is one loop's part.
+type poolLoop struct {
+	failed, helped reasonCounters // retries by reason, those that failed and those that helped
+	waits          histogram      // in the queue, of requests that got a backend
+	rejected       reasonCounters // of the others that came to the queue
+}
 
 // Retry counts a second attempt: why the one before it ended, and whether this
 // one brought an answer.
@@ -63,3 +66,9 @@ func (p *Pool) Retry(loop int, reason Reason, ok bool) {
 		l.failed.add(reason)
 	}
 }
+
+// Waited records how long a request waited in the queue for its backend.
+func (p *Pool) Waited(loop int, d time.Duration) { p.loops.of(loop).waits.observe(d) }
+
+// QueueRejected counts a request that came to the queue and got no backend.
+func (p *Pool) QueueRejected(loop int, reason Reason) { p.loops.of(loop).rejected.add(reason) }
