@@ -126,5 +126,8 @@ func (b *Backend) InFlight() int { return int(b.load.inFlight.Load()) }
 // valid; connections to it need not be kept.
 func (b *Backend) Retired() bool { return b.retired.Load() }
 
+// Traffic is the counters of the backend's pool, never nil.
+func (b *Backend) Traffic() *metrics.Pool { return b.pool.traffic }
+
 // Metrics are the backend's counters, never nil.
 func (b *Backend) Metrics() *metrics.Backend { return b.metrics }

@@ -111,6 +111,14 @@ func (l *Lease) Observe(d time.Duration) {
 	}
 }
 
+// Outlasted tells that no answer had begun after d, when the request was given up
+// because another backend was quicker. Called at most once, before Done.
+func (l *Lease) Outlasted(d time.Duration) {
+	if b := l.b; b.pool.measured.Load() {
+		b.load.latency.observe(clock(), d)
+	}
+}
+
 // Done gives the lease back with how the request ended. It may be called from
 // any goroutine. A second call panics: it would count somebody else's request
 // as ended.

@@ -67,6 +67,7 @@ type exchange struct {
 
 	tried       pool.Tried
 	queued      time.Duration // for a backend, in all
+	hedge       *hedge        // a second copy of the request that is under way
 	next        pool.Lease    // on another backend, found before an answer was given up
 	retriesLeft int
 	heard       bool // this attempt has had an interim answer

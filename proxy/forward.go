@@ -48,7 +48,7 @@ func classify(f failure) verdict {
 	switch {
 	case f.body != nil:
 		return verdict{outcome: pool.ClientClosed, reason: reasonOfBody(f.body)}
-	case errors.Is(f.err, loop.ErrCanceled):
+	case isCanceled(f.err):
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
 	case errors.Is(f.err, net.ErrClosed):
 		// By Weir itself, at the end of the grace period.
@@ -68,6 +68,8 @@ func classify(f failure) verdict {
 	}
 	return verdict{outcome: pool.BadResponse, reason: metrics.BadResponse}
 }
+
+func isCanceled(err error) bool { return errors.Is(err, loop.ErrCanceled) }
 
 // isReset reports whether the backend ended the connection.
 func isReset(err error) bool {
@@ -196,7 +198,12 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 		at.connect = up.connect
 	}
 	ex.cc.SetHangupTarget(up.c, ex.lc.timeouts.ClientHalfClosed) // the client's hanging up ends the wait
-	if f := ex.roundTrip(up); f.err != nil {
+	f := ex.roundTrip(up)
+	if ex.hedge != nil {
+		up, lease, start, f = ex.settleHedge(up, lease, start, f)
+		b, at = lease.Backend(), &ex.attempts[len(ex.attempts)-1]
+	}
+	if f.err != nil {
 		f.reused = up.reused
 		ex.drop(up)
 		return ex.failed(lease, f, start), false
@@ -205,6 +212,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	at.first = ex.w.loop.Now().Sub(start)
 	b.Metrics().Observe(ex.w.id, at.status, at.first)
 	lease.Observe(at.first)
+	ex.remember(at.first)
 	if ex.wantsOther() && ex.findOther(b) {
 		ex.giveUp(up)
 		at.took, at.reason = at.first, metrics.BadStatus
@@ -304,6 +312,9 @@ func (ex *exchange) roundTrip(up *upConn) failure {
 			}
 		}
 		ex.pump = ex.startPump(up)
+	}
+	if err := ex.awaitAnswer(up, began); err != nil {
+		return failure{at: ex.stage(up), err: err}
 	}
 	at, err := ex.readAnswer(up, began)
 	if err != nil && ex.pump != nil {

@@ -38,6 +38,7 @@ var (
 	errInterim     = errors.New("too many interim answers")
 	errSwitch      = errors.New("the backend switched protocols without being asked")
 	errTruncated   = errors.New("the answer ends before its head does")
+	errUnwanted    = errors.New("an answer that the route would rather not have")
 	errSurplus     = errors.New("an answer that has no body has one")
 )
 

@@ -137,13 +137,14 @@ type retryBudget struct {
 }
 
 type budgetSecond struct {
-	at                int64 // Unix time; another one's count is old
-	requests, retries int
+	at                        int64 // Unix time; another one's count is old
+	requests, retries, hedges int
 }
 
 const (
 	budgetSeconds = 10
 	budgetFloor   = 3 // retries a second that are always allowed, counted over ten
+	hedgeFloor    = 3 // hedges in ten seconds that are
 )
 
 func (b *retryBudget) second(now int64) *budgetSecond {
@@ -170,6 +171,21 @@ func (b *retryBudget) allows(now int64, percent int) bool {
 		}
 	}
 	return retries < budgetFloor*budgetSeconds || (retries+1)*100 <= requests*percent
+}
+
+// hedge counts a request that was sent twice.
+func (b *retryBudget) hedge(now int64) { b.second(now).hedges++ }
+
+// allowsHedge reports whether one more request may be sent twice.
+func (b *retryBudget) allowsHedge(now int64, percent int) bool {
+	requests, hedges := 0, 0
+	for i := range b.seconds {
+		if s := &b.seconds[i]; now-s.at < budgetSeconds {
+			requests += s.requests
+			hedges += s.hedges
+		}
+	}
+	return percent > 0 && (hedges < hedgeFloor || (hedges+1)*100 <= requests*percent)
 }
 
 // idle reports whether nothing was asked for so long that all of it is old.

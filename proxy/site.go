@@ -28,8 +28,9 @@ type site struct {
 	timeouts config.Timeouts
 	maxBody  int64 // bytes; 0: any
 	retry    retryRule
-	queues   bool // the pool has a queue
-	hashes   bool // the pool goes by hashKey
+	hedge    *hedgeRule // nil: nothing is hedged
+	queues   bool       // the pool has a queue
+	hashes   bool       // the pool goes by hashKey
 	hashKey  hashKey
 	minRate  int64 // bytes a second that a client has to send and to take; 0: any
 	paths    pathHandling
@@ -269,7 +270,7 @@ func conds(hs []config.Header) []route.Cond {
 func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 	s := &site{
 		name: r.Name, listener: listener, poolName: r.Pool,
-		timeouts: r.Timeouts, maxBody: r.Limits.BodyBytes, retry: compileRetries(r.Retries),
+		timeouts: r.Timeouts, maxBody: r.Limits.BodyBytes, retry: compileRetries(r.Retries), hedge: compileHedge(r.Hedge),
 		request: compileRules(r.RequestHeaders), response: compileRules(r.ResponseHeaders),
 		minRate: r.Limits.MinRate, paths: pathHandlingOf(r.PathHandling), upgrades: r.Upgrades, compress: r.Compress,
 		trace:   slices.Contains(r.Match.Methods, http.MethodTrace),

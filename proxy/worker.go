@@ -44,6 +44,7 @@ type worker struct {
 	scratch   []byte
 	buckets   map[*pool.Backend]*bucket
 	budgets   map[*pool.Pool]*retryBudget
+	recents   map[*metrics.Route]*recent
 	reaping   bool
 	random    *rand.ChaCha8
 	log       *logRing
@@ -55,7 +56,8 @@ type worker struct {
 
 func newWorker(s *Server, l *loop.Loop) *worker {
 	w := &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket), budgets: make(map[*pool.Pool]*retryBudget),
-		random: newRandom(), log: newLogRing()}
+		recents: make(map[*metrics.Route]*recent),
+		random:  newRandom(), log: newLogRing()}
 	w.small = w.newEngine(inputSize)
 	w.encoders.Limit = maxEncoders
 	return w

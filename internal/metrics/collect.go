@@ -25,6 +25,8 @@ var (
 	queueWaitDesc     = desc("queue_wait_seconds", "Time that requests waited until a backend was free.", "pool")
 	queueRejectedDesc = desc("queue_rejected_total", "Requests that found no place in the queue, or no backend in time.", "pool", "reason")
 
+	hedgesDesc = desc("hedges_total", "Requests that were sent to a second backend as well, by how that one ended.", "pool", "result")
+
 	retriesDesc = desc("retries_total", "Attempts after the first, by why the one before it ended.", "pool", "reason", "result")
 	errorsDesc  = desc("errors_total", "Requests that Weir answered in a backend's place.", "reason")
 	streamsDesc = desc("streams_active", "Open long-lived streams.", "type")
@@ -49,7 +51,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc,
 		upstreamDesc, upstreamDurationDesc, connectDesc, connectionsDesc, upstreamErrorsDesc,
 		probesDesc, probeDurationDesc, ejectionsDesc,
-		queueWaitDesc, queueRejectedDesc, retriesDesc, errorsDesc, streamsDesc,
+		queueWaitDesc, queueRejectedDesc, hedgesDesc, retriesDesc, errorsDesc, streamsDesc,
 	} {
 		out <- d
 	}
@@ -118,6 +120,13 @@ func (p *Pool) collect(s sink, name string) {
 		waits.add(&p.loops.of(i).waits)
 	}
 	s.histogram(queueWaitDesc, &waits, name)
+	for result := range hedgeResults {
+		var n uint64
+		for i := range p.loops {
+			n += p.loops.of(i).hedges[result].load()
+		}
+		s.some(hedgesDesc, n, name, result.String())
+	}
 	for reason := range reasons {
 		var failed, helped, rejected uint64
 		for i := range p.loops {

@@ -54,6 +54,7 @@ type poolLoop struct {
 	failed, helped reasonCounters // retries by reason, those that failed and those that helped
 	waits          histogram      // in the queue, of requests that got a backend
 	rejected       reasonCounters // of the others that came to the queue
+	hedges         [hedgeResults]counter
 }
 
 // Retry counts a second attempt: why the one before it ended, and whether this
@@ -66,6 +67,25 @@ func (p *Pool) Retry(loop int, reason Reason, ok bool) {
 		l.failed.add(reason)
 	}
 }
+
+// HedgeResult is how the second copy of a request ended.
+type HedgeResult uint8
+
+// The results of hedges.
+const (
+	HedgeWon    HedgeResult = iota // its answer went to the client
+	HedgeLost                      // the first copy was quicker, or the client left
+	HedgeFailed                    // it got no good answer
+	hedgeResults
+)
+
+// String is the value of the label result.
+func (r HedgeResult) String() string {
+	return [hedgeResults]string{HedgeWon: "won", HedgeLost: "lost", HedgeFailed: "failed"}[r]
+}
+
+// Hedge counts a request that was sent to a second backend, when that ended.
+func (p *Pool) Hedge(loop int, r HedgeResult) { p.loops.of(loop).hedges[r].add(1) }
 
 // Waited records how long a request waited in the queue for its backend.
 func (p *Pool) Waited(loop int, d time.Duration) { p.loops.of(loop).waits.observe(d) }
