@@ -85,7 +85,7 @@ func (q *statusQuery) pool(cmd *cobra.Command, c *client, name string) error {
 	if q.json {
 		return printJSON(cmd.OutOrStdout(), st)
 	}
-	return backendTable([]pool.Status{st}, time.Now()).print(cmd.OutOrStdout())
+	return printPools(cmd.OutOrStdout(), []pool.Status{st}, time.Now())
 }
 
 // backend shows one backend, with all that is known about it.
@@ -146,7 +146,22 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	err := listeners.print(w)
 	if len(s.Pools) > 0 {
 		fmt.Fprintln(w)
-		err = errors.Join(err, backendTable(s.Pools, now).print(w))
+		err = errors.Join(err, printPools(w, s.Pools, now))
+	}
+	return err
+}
+
+// printPools renders pools: their backends, and what there is to say of a pool as
+// a whole.
+func printPools(w io.Writer, pools []pool.Status, now time.Time) error {
+	err := backendTable(pools, now).print(w)
+	for _, p := range pools {
+		if p.Panic {
+			fmt.Fprintf(w, "pool %s: PANIC: too few backends are fit, so all are used\n", p.Name)
+		}
+		if q := p.Queue; q.Size > 0 || q.Length > 0 {
+			fmt.Fprintf(w, "pool %s: %s of %d wait in the queue\n", p.Name, plural(q.Length, "request"), q.Size)
+		}
 	}
 	return err
 }
