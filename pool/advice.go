@@ -14,6 +14,7 @@ type advice struct {
 	heard   bool
 	percent int  // of the weight, on its way to what was last said
 	out     bool // it asked for no new requests
+	shut    bool // and for none of its old clients': maint
 	limit   int  // requests at once; 0: not said
 }
 
@@ -37,9 +38,9 @@ func (a *advice) hear(r health.Report) string {
 	}
 	switch r.Admin {
 	case "ready":
-		a.out = false
+		a.out, a.shut = false, false
 	case "drain", "maint":
-		a.out = true
+		a.out, a.shut = true, r.Admin == "maint"
 	}
 	if r.MaxConn >= 0 {
 		a.limit = r.MaxConn
@@ -49,6 +50,10 @@ func (a *advice) hear(r health.Report) string {
 		return "its agent asks for no new requests"
 	case !a.out && before.out:
 		return "its agent asks for requests again"
+	case a.shut && !before.shut && before.out:
+		return "its agent asks for no requests at all"
+	case a.out && !a.shut && before.shut:
+		return "its agent asks for no new requests"
 	case before.heard && a.percent != before.percent, !before.heard && a.percent != 100:
 		return fmt.Sprintf("%d %% of its weight, says its agent", a.percent)
 	case a.limit != before.limit:

@@ -27,6 +27,8 @@ type Backend struct {
 	target  atomic.Pointer[loop.Addr]
 	retired atomic.Bool
 
+	stickyID atomic.Pointer[string] // nil: no client sticks; written under pool.mu
+
 	errs    atomic.Int64  // bad outcomes in a row
 	failed  atomic.Int64  // errs when it reached the limit, for the pool's goroutine to judge; else 0
 	lastBad atomic.Uint32 // the latest bad Outcome, for the log

@@ -20,7 +20,7 @@ func (p *Pool) ejectFailing(now time.Time) {
 		// Counted anew whatever is decided: one that may not be ejected is
 		// looked at again after as many errors more, not at each of them.
 		b.forgetErrors()
-		if limit <= 0 || n < limit || !b.usable() || !p.mayEject() {
+		if limit <= 0 || n < limit || !p.strands(b) && (!b.usable() || !p.mayEject()) {
 			continue
 		}
 		cause := fmt.Sprintf("%d errors in a row, the last %s", n, Outcome(b.lastBad.Load()))

@@ -80,7 +80,7 @@ func (p *Pool) judgeTrials(now time.Time) {
 		}
 		switch b.trial.ended.Swap(0) {
 		case trialFailed:
-			if p.mayEject() {
+			if p.mayEject() || p.strands(b) {
 				p.eject(b, "half_open", "failed its first request after an ejection: "+Outcome(b.lastBad.Load()).String(), now)
 			} else {
 				b.trial.reset()

@@ -53,6 +53,7 @@ type Pool struct {
 	order      []*Backend          // listed, in the order of spec
 	listed     map[string]*Backend // the same, by address
 	leaving    []*Backend          // retired, leases still out
+	idKey      []byte              // what the sticky ids were made with
 	staged     map[*Staged]struct{}
 	probed     map[string]*Backend // by key; whose results are wanted
 	closing    bool                // nothing new is started

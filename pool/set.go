@@ -12,6 +12,8 @@ type Set struct {
 	keyed bool   // the policy looks at keys
 	queue *queue // nil: nobody waits
 	none  error  // what Acquire says if there are no tiers
+
+	sticky map[string]*Member // who may have the client with that id; nil: no client sticks
 }
 
 // Member is a Backend as one Set sees it.
@@ -20,6 +22,7 @@ type Member struct {
 	limit    int64   // requests in flight at once; 0: any number
 	weight   float64 // in hundredths
 	onTrial  bool    // one request at a time
+	bounded  bool    // its leases count for the bounds of a ring
 }
 
 // tier is a group of members that share the requests.
@@ -51,6 +54,7 @@ func (p *Pool) buildSet(now time.Time) *Set {
 		}
 		s.tiers = append(s.tiers, p.newTier(group, weights))
 	}
+	s.sticky = p.newSticky(s.tiers)
 	return s
 }
 
@@ -128,12 +132,17 @@ func (p *Pool) weight(b *Backend) int {
 func (p *Pool) newTier(group []*Backend, weights []int) tier {
 	t := tier{members: make([]Member, len(group))}
 	for i, b := range group {
-		t.members[i] = Member{
-			Backend: b, limit: int64(b.advice.bound(b.spec.MaxRequests)), weight: float64(weights[i]), onTrial: b.halfOpen,
-		}
+		t.members[i] = newMember(b, weights[i])
+		t.members[i].bounded = p.spec.Balance == ConsistentHash && p.spec.HashBalanceFactor >= 1
 	}
 	t.picker = p.newPicker(t.members, weights)
 	return t
+}
+
+func newMember(b *Backend, weight int) Member {
+	return Member{
+		Backend: b, limit: int64(b.advice.bound(b.spec.MaxRequests)), weight: float64(weight), onTrial: b.halfOpen,
+	}
 }
 
 func (p *Pool) newPicker(members []Member, weights []int) picker {

@@ -45,6 +45,10 @@ type Spec struct {
 	// SlowStart is how long a backend takes to its full weight after it came
 	// into rotation. 0: no time.
 	SlowStart time.Duration
+
+	// StickyKey is what the ids are made with by which clients keep their
+	// backend (AcquireSticky). Empty: no client sticks.
+	StickyKey []byte
 }
 
 // NoTraffic is the weight of a backend that is probed and shown, and gets no

@@ -71,6 +71,7 @@ func (st *Staged) Commit() {
 	p.queue.timeout.Store(int64(p.spec.Queue.Timeout))
 	p.measured.Store(p.spec.Balance == PeakEWMA)
 	p.relist(st.fresh, now)
+	p.nameSticky()
 	p.relax(now)
 	p.setStale, p.probeStale = true, true
 	p.refresh(now)

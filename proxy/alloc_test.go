@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 
 	"weir/internal/testkit"
@@ -21,8 +22,8 @@ func TestAllocationsOfARequest(t *testing.T) {
 	backend := cannedBackend(t, "HTTP/1.1 200 OK\r\nServer: canned\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello")
 	w := testkit.Start(t, `
 log: {access: false}
-listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
-pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}}
+listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: sticky, match: {hosts: [sticky.example]}, pool: sticky}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
+pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}, sticky: {backends: [{address: "`+backend+`"}], sticky: {cookie: w, ttl: 1h}}}
 `)
 	f := func(what string, most float64, request, end string) {
 		t.Helper()
@@ -54,6 +55,11 @@ pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{addres
 	f("POST with a small body", 0, "POST /form HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world", hello)
 	f("a path that is normalised", 0, "GET /a/../b//c/%7Ed HTTP/1.1\r\nHost: a.example\r\n\r\n", hello)
 	f("an answer of Weir's", 0, "GET /none HTTP/1.1\r\nHost: c.example\r\n\r\n", "this host and path\n")
+	const first = "GET / HTTP/1.1\r\nHost: sticky.example\r\nCookie: session=1234567890\r\n\r\n"
+	f("a client that is given a cookie", 0, first, hello)
+	cookies := testkit.Get(t, w.Addr("web"), "/", "Host: sticky.example").Values("Set-Cookie")
+	own, _, _ := strings.Cut(cookies[1], ";")
+	f("a client that keeps its backend", 0, strings.Replace(first, "session", own+"; session", 1), hello)
 	f("chunks", 0, "GET / HTTP/1.1\r\nHost: chunks.example\r\n\r\n", "0\r\n\r\n")
 }
 

@@ -65,6 +65,7 @@ type exchange struct {
 	varies     bool              // the answer's own Vary says that it does
 	retryAfter int64             // seconds; 0: one
 
+	bound       binding // of the client to a backend
 	tried       pool.Tried
 	queued      time.Duration // for a backend, in all
 	hedge       *hedge        // a second copy of the request that is under way

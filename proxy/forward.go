@@ -146,6 +146,11 @@ func (ex *exchange) nextLease() (pool.Lease, error) {
 }
 
 func (ex *exchange) acquire(tried pool.Tried) (pool.Lease, error) {
+	if ex.bound.id != nil {
+		if l := ex.acquireBound(tried); l.Backend() != nil {
+			return l, nil
+		}
+	}
 	if s := ex.site; s.hashes {
 		return s.pool.AcquireKey(ex.w.id, s.hashKey.hash(ex), tried)
 	}

@@ -17,6 +17,9 @@ func (ex *exchange) outbound() {
 	if ex.head.hosts == 0 {
 		dst = ex.appendHost(dst, hostName)
 	}
+	if ex.site.sticky != nil {
+		ex.readCookies()
+	}
 	rules := &ex.site.request
 	for i := range ex.head.lines {
 		l := &ex.head.lines[i]
@@ -24,6 +27,8 @@ func (ex *exchange) outbound() {
 		case len(rules.drop) > 0 && rules.drops(l.name):
 		case l.kind != fieldOther:
 			dst = ex.appendSpecial(dst, l)
+		case ex.bound.found && isCookie(l):
+			dst = ex.site.sticky.appendCookies(dst, l)
 		case len(ex.head.hopNames) == 0 || !ex.head.named(l.name):
 			dst = append(dst, l.raw...)
 		}

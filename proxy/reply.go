@@ -21,6 +21,9 @@ func (ex *exchange) reply(up *upConn) verdict {
 	h := &ex.answer
 	ex.status = h.status
 	ex.settle()
+	if ex.site.sticky != nil {
+		ex.bind(up.bucket.backend)
+	}
 	if ex.http10 && (h.framing == frameChunked || h.framing == frameClose) {
 		ex.closing = true // an HTTP/1.0 client finds the end by the close
 	}
@@ -86,6 +89,9 @@ func (ex *exchange) replyHead() {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
 	dst = append(ex.appendCoding(dst), ex.quota...)
+	if ex.bound.give != "" {
+		dst = ex.appendPrivate(ex.appendBinding(dst))
+	}
 	if !h.date && rules.leaves("date") {
 		dst = append(append(append(dst, "Date: "...), ex.w.date()...), crlf...)
 	}

@@ -37,7 +37,8 @@ type site struct {
 	upgrades []string // protocols that may be upgraded to, in lower case; "*": any
 	trace    bool     // TRACE is let through
 	compress bool
-	hello    int // version of the PROXY header for backends; 0: none
+	hello    int     // version of the PROXY header for backends; 0: none
+	sticky   *sticky // nil: clients do not keep their backend
 
 	allow, deny cidr.Set
 	limit       *limit           // nil: none
@@ -292,6 +293,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		p := c.cfg.Pool(r.Pool)
 		s.queues = p.Queue.Size > 0
 		s.keep, s.hello = p.KeepAlive, helloOf(p.SendProxyProtocol)
+		s.sticky = newSticky(p.Sticky, &s.response)
 		s.hashes, s.hashKey = p.Balance == pool.ConsistentHash, hashKeyOf(p.HashKey)
 		if s.hello > 0 {
 			s.keep = config.KeepAlive{} // a connection is one client's

@@ -30,6 +30,9 @@ type tunnel struct {
 // tunnel runs when fasthttp has left the connection (clientConn.run).
 func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
 	ex.cc.SetHangupTarget(nil, 0)
+	if ex.site.sticky != nil {
+		ex.bind(up.bucket.backend)
+	}
 	ex.switchHead()
 	up.r += ex.answer.size
 	if ex.flush() != nil {
@@ -48,7 +51,11 @@ func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
 func (ex *exchange) switchHead() {
 	h := &ex.answer
 	ex.status = h.status
-	ex.out = append(h.appendBodiless(ex.out[:0]), "Connection: Upgrade\r\nVia: 1.1 weir\r\n\r\n"...)
+	dst := h.appendBodiless(ex.out[:0])
+	if ex.bound.give != "" {
+		dst = ex.appendBinding(dst)
+	}
+	ex.out = append(dst, "Connection: Upgrade\r\nVia: 1.1 weir\r\n\r\n"...)
 }
 
 // run moves bytes both ways until both sides have ended, one has failed, or

@@ -92,6 +92,8 @@ type Controller struct {
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
 
+	stickyKey ownKey // the same writers
+
 	jobs  chan func(context.Context)
 	kicks chan struct{}
 
@@ -108,6 +110,7 @@ type view struct {
 	source  []byte
 	cfg     *config.Config
 	pools   map[string]*pool.Pool // exactly those of cfg
+	keys    map[string][]byte     // of those whose clients stick
 	since   time.Time             // it was committed
 	started time.Time             // the first of all was
 	pin     history.State         // Pinned, and why

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 // and no request sees any of it. It ends in commit or discard.
 type stage struct {
 	cfg   *config.Config
+	keys  map[string][]byte     // of the pools whose clients stick
 	pools map[string]*pool.Pool // all of cfg
 	fresh []*pool.Pool          // made for it
 	gone  []*pool.Pool          // running, and not of cfg
@@ -25,6 +27,7 @@ type stage struct {
 type compiled struct {
 	hash     string
 	cfg      *config.Config
+	keys     map[string][]byte
 	pools    map[string]*pool.Pool // that snapshot refers to
 	snapshot *proxy.Snapshot
 }
@@ -32,7 +35,11 @@ type compiled struct {
 // stage prepares cfg. An error leaves nothing behind. before is the snapshot
 // of an earlier run of the same configuration, or nil.
 func (c *Controller) stage(cfg *config.Config, before *compiled) (*stage, error) {
-	s := &stage{cfg: cfg, pools: make(map[string]*pool.Pool, len(cfg.Pools))}
+	keys, err := c.stickyKeys(cfg, before)
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{cfg: cfg, keys: keys, pools: make(map[string]*pool.Pool, len(cfg.Pools))}
 	var old view
 	if v := c.current.Load(); v != nil {
 		old = *v
@@ -50,7 +57,6 @@ func (c *Controller) stage(cfg *config.Config, before *compiled) (*stage, error)
 			s.gone = append(s.gone, p)
 		}
 	}
-	var err error
 	if before != nil && maps.Equal(before.pools, s.pools) {
 		s.proxy, err = c.o.Proxy.PrepareSnapshot(before.snapshot, 0)
 	} else {
@@ -62,8 +68,10 @@ func (c *Controller) stage(cfg *config.Config, before *compiled) (*stage, error)
 	}
 	for _, p := range cfg.Pools {
 		// A pool that is configured as before is left alone altogether.
-		if old.cfg == nil || !samePool(old.cfg.Pool(p.Name), p) {
-			s.specs = append(s.specs, s.pools[p.Name].Stage(spec(p, c.execs)))
+		if old.cfg == nil || !samePool(old.cfg.Pool(p.Name), p) || !bytes.Equal(old.keys[p.Name], keys[p.Name]) {
+			wanted := spec(p, c.execs)
+			wanted.StickyKey = keys[p.Name]
+			s.specs = append(s.specs, s.pools[p.Name].Stage(wanted))
 		}
 	}
 	return s, nil
@@ -126,7 +134,7 @@ const compiledKept = 10
 // remember keeps what now runs for a later rollback.
 func (c *Controller) remember(hash string, s *stage) {
 	c.forget(hash)
-	c.compiled = append(c.compiled, compiled{hash: hash, cfg: s.cfg, pools: s.pools, snapshot: s.proxy.Snapshot()})
+	c.compiled = append(c.compiled, compiled{hash: hash, cfg: s.cfg, keys: s.keys, pools: s.pools, snapshot: s.proxy.Snapshot()})
 	if len(c.compiled) > compiledKept {
 		c.compiled[0] = compiled{} // let go of it
 		c.compiled = c.compiled[1:]
