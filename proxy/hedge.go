@@ -103,7 +103,9 @@ func (ex *exchange) startHedge(up *upConn) bool {
 	}
 	tried := ex.tried
 	tried.Add(up.bucket.backend)
+	busy := ex.bound.busy
 	lease, err := ex.acquire(tried)
+	ex.bound.busy = busy // what becomes of the client's cookie is not up to a copy
 	if err != nil {
 		return false
 	}
@@ -248,6 +250,7 @@ func (ex *exchange) settleHedge(up *upConn, lease pool.Lease, start time.Time, f
 		ex.failed(lease, f, start)
 	}
 	h.count(metrics.HedgeWon)
+	ex.bound.busy = ex.bound.busy || len(ex.bound.id) > 0 // the client's own backend is slow, not gone
 	ex.attempts = append(ex.attempts, attempt{backend: h.lease.Backend(), connect: h.up.connect})
 	ex.cc.SetHangupTarget(h.up.c, ex.lc.timeouts.ClientHalfClosed)
 	at, err := ex.readAnswer(h.up, h.began)

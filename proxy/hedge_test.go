@@ -332,3 +332,21 @@ func TestHedgeStorm(t *testing.T) {
 		inFlight(t, w, b, 0)
 	}
 }
+
+// A client whose own backend is slow for once is answered by another, and stays.
+func TestHedgeAndSticky(t *testing.T) {
+	a, b := testkit.NewBackend(t, testkit.Named("a")), testkit.NewBackend(t, testkit.Named("b"))
+	w := testkit.StartOn(t, setup{
+		backends: at(a, b), route: "hedge: {after: 1ms}", pool: "balance: first\nsticky: {cookie: who}",
+	}.yaml(), single)
+	c := testkit.Dial(t, w.Addr("web"))
+	cookie, _, _ := strings.Cut(c.Get("/").Header("Set-Cookie"), ";")
+	a.Become(testkit.NeverAnswer)
+	if r := c.Get("/", "Cookie: "+cookie); r.Body != "b" || r.Header("Set-Cookie") != "" {
+		t.Error(r)
+	}
+	a.Become(testkit.Named("a"))
+	if r := c.Get("/", "Cookie: "+cookie); r.Body != "a" {
+		t.Error(r)
+	}
+}
