@@ -76,6 +76,7 @@ type exchange struct {
 	attempts    []attempt
 	answer      responseHead // the head of the backend's answer
 
+	first    time.Duration // from start to the head of a backend's answer; 0: there was none
 	status   int
 	reason   metrics.Reason
 	detail   string // what exactly was wrong, for the log and for whoever sent it; "": the reason says it

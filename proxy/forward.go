@@ -216,6 +216,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	at.status = ex.answer.status
 	at.first = ex.w.loop.Now().Sub(start)
 	b.Metrics().Observe(ex.w.id, at.status, at.first)
+	ex.first = max(1, ex.w.loop.Now().Sub(ex.start))
 	lease.Observe(at.first)
 	ex.remember(at.first)
 	if ex.wantsOther() && ex.findOther(b) {

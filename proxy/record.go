@@ -53,7 +53,12 @@ func (ex *exchange) observe() {
 	if !ex.begun {
 		ex.count()
 	}
-	ex.routeMetrics().End(w.id, ex.status, now.Sub(ex.start), ex.bytesIn, ex.bytesOut)
+	whole := now.Sub(ex.start)
+	first := whole
+	if ex.first > 0 {
+		first = ex.first
+	}
+	ex.routeMetrics().End(w.id, ex.status, first, whole, ex.bytesIn, ex.bytesOut)
 	if ex.reason != metrics.NoReason {
 		w.s.metrics.Error(w.id, ex.reason)
 	}

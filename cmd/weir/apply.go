@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,13 +23,20 @@ func applyCommand() *cobra.Command {
 		admin     adminFlags
 		ifVersion int
 		asJSON    bool
+		force     bool
+		noGuard   bool
+		confirm   time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "apply FILE",
 		Short: "Change the running configuration and wait for the verdict",
 		Long: `Sends FILE (- is standard input) to the running Weir, which checks it, binds
 what is new, records the version and switches to it, or refuses and changes
-nothing. Exit code 0: it runs. 1: it was refused, for the reasons printed.`,
+nothing. Exit code 0: it runs. 1: it was refused, for the reasons printed.
+
+Afterwards the guard watches what the change does to traffic, and undoes it if
+that is worse. With --confirm it is undone in any case unless weir confirm says
+in time that it is to stay: for changes that may lock you out.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source, err := readSource(cmd, args[0])
@@ -37,7 +47,17 @@ nothing. Exit code 0: it runs. 1: it was refused, for the reasons printed.`,
 			if err != nil {
 				return err
 			}
-			q := question{method: http.MethodPut, path: "/v1/config", body: source, header: map[string]string{"Content-Type": "application/yaml"}}
+			query := url.Values{}
+			if force {
+				query.Set("force", "true")
+			}
+			if noGuard {
+				query.Set("no_guard", "true")
+			}
+			if confirm != 0 {
+				query.Set("confirm", confirm.String())
+			}
+			q := question{method: http.MethodPut, path: strings.TrimSuffix("/v1/config?"+query.Encode(), "?"), body: source, header: map[string]string{"Content-Type": "application/yaml"}}
 			if ifVersion > 0 {
 				q.header["If-Match"] = strconv.Quote(strconv.Itoa(ifVersion))
 			}
@@ -47,6 +67,9 @@ nothing. Exit code 0: it runs. 1: it was refused, for the reasons printed.`,
 	admin.bind(cmd)
 	cmd.Flags().IntVar(&ifVersion, "if-version", 0, "refuse unless version `N` runs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the verdict as JSON")
+	cmd.Flags().BoolVar(&force, "force", false, "apply it also if the guard has undone it before")
+	cmd.Flags().BoolVar(&noGuard, "no-guard", false, "do not watch what it does to traffic")
+	cmd.Flags().DurationVar(&confirm, "confirm", 0, "undo it after `TIME` unless weir confirm is called")
 	return cmd
 }
 

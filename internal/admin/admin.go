@@ -88,6 +88,7 @@ func (a *api) routes() map[string]methods {
 		"/v1/versions/{version}/diff/{against}": {"GET": a.secret(a.diff)},
 		"/v1/rollback":                          {"POST": a.rollback},
 		"/v1/unpin":                             {"POST": a.unpin},
+		"/v1/confirm":                           {"POST": a.confirm},
 		"/v1/events":                            {"GET": a.events},
 		"/metrics":                              {"GET": a.exposition},
 		"/livez":                                {"GET": a.livez},

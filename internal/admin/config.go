@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir/internal/control"
 	"weir/internal/history"
@@ -32,12 +34,54 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	opts, err := applyOptions(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	opts.IfVersion = ifVersion
 	source, err := readBody(w, r, maxConfig)
 	if err != nil {
 		return err
 	}
-	v, err := a.control.Apply(r.Context(), source, control.Origin{Kind: "api", Author: author(r)}, ifVersion)
+	v, err := a.control.ApplyWith(r.Context(), source, control.Origin{Kind: "api", Author: author(r)}, opts)
 	return a.verdict(w, v, err)
+}
+
+// applyOptions reads ?force=true, ?no_guard=true and ?confirm=5m.
+func applyOptions(q url.Values) (o control.ApplyOptions, err error) {
+	for key, values := range q {
+		value := values[len(values)-1]
+		switch key {
+		case "force":
+			o.Force, err = strconv.ParseBool(value)
+		case "no_guard":
+			o.NoGuard, err = strconv.ParseBool(value)
+		case "confirm":
+			if o.Confirm, err = time.ParseDuration(value); err == nil && o.Confirm <= 0 {
+				err = errors.New("not a time to come")
+			}
+		default:
+			err = errors.New("not known")
+		}
+		if err != nil {
+			return o, newProblem(http.StatusBadRequest, "", fmt.Sprintf("%s=%s; want force=true, no_guard=true or confirm=5m", printable(key, 64), printable(value, 64)))
+		}
+	}
+	return o, nil
+}
+
+// confirm keeps a change that would be undone otherwise.
+func (a *api) confirm(w http.ResponseWriter, r *http.Request) error {
+	n, err := a.control.Confirm(r.Context(), control.Origin{Kind: "api", Author: author(r)})
+	switch {
+	case errors.Is(err, control.ErrNothingToConfirm):
+		return newProblem(http.StatusConflict, "nothing-to-confirm", err.Error()).titled("Nothing to confirm")
+	case errors.Is(err, control.ErrClosed):
+		return newProblem(http.StatusServiceUnavailable, "shutting-down", err.Error()).titled("Shutting down")
+	case err != nil:
+		return err
+	}
+	return writeJSON(w, map[string]int{"version": n})
 }
 
 // rollback runs an earlier version again: {"to":12}; without a number, the

@@ -155,13 +155,17 @@ func (t *table) askAgent(a *Active) {
 
 // argv reads a command. It is run as it stands, by no shell.
 func (t *table) argv(dst *[]string) {
-	list, ok := t.require("argv", "such as [/usr/local/bin/check, --quick]")
-	if !ok {
-		return
+	const such = "such as [/usr/local/bin/check, --quick]"
+	if list, ok := t.require("argv", such); ok {
+		list.argv(dst, such)
 	}
-	words := list.list()
-	if list.node.Kind == yaml.SequenceNode && len(words) == 0 {
-		list.bad("such as [/usr/local/bin/check, --quick]", "an empty list: there is nothing to run")
+}
+
+// argv reads the words of a command.
+func (v value) argv(dst *[]string, such string) {
+	words := v.list()
+	if v.node.Kind == yaml.SequenceNode && len(words) == 0 {
+		v.bad(such, "an empty list: there is nothing to run")
 	}
 	for i, v := range words {
 		s, ok := v.scalar("text")

@@ -18,7 +18,9 @@ import (
 type Config struct {
 	Admin     Admin
 	History   History
+	Guard     Guard
 	Log       Log
+	Record    Record
 	Defaults  Defaults
 	Listeners []Listener // in the order of the file
 	Pools     []Pool     // sorted by name
@@ -41,8 +43,25 @@ type Admin struct {
 
 // History says where accepted versions are kept.
 type History struct {
-	Dir  string // empty: .weir/ beside the configuration file
-	Keep int    // number of versions, at least 2
+	Dir    string        // empty: .weir/ beside the configuration file
+	Keep   int           // number of versions, at least 2
+	MaxAge time.Duration // of those that are kept, but for the running one and the one before it; 0: any
+	Git    bool          // each version is committed to a git repository in Dir as well
+}
+
+// Guard says when a change is undone because of what it does to traffic.
+type Guard struct {
+	Enabled          bool
+	Window           time.Duration // that a change is watched, 1 s to 1 h
+	MinRequests      int           // of a route in that time, or it is not judged; at least 1
+	MaxErrorIncrease int           // percentage points that the share of errors may rise, 0 to 100
+	MaxLatencyFactor float64       // by which the 99th percentile may rise, 1.1 to 1000
+	Notify           Notify
+}
+
+// Notify is who hears of a change that was undone.
+type Notify struct {
+	Exec []string // a program and its arguments; empty: nobody
 }
 
 // Log says what is logged.
@@ -51,6 +70,13 @@ type Log struct {
 	Access       bool    // one record a request
 	AccessFormat string  // json
 	Sample       float64 // share of requests in the access log, 0 to 1
+}
+
+// Record says which requests are remembered, without their bodies, so that a
+// configuration can be tried on them.
+type Record struct {
+	Requests int     // the latest so many; 0: none
+	Sample   float64 // share of the requests that are taken, 0 to 1
 }
 
 // Defaults are the values that listeners, pools and routes start from.

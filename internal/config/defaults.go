@@ -8,7 +8,9 @@ func defaultConfig() Config {
 	return Config{
 		Admin:   Admin{Address: "127.0.0.1:9900"},
 		History: History{Keep: 50},
+		Guard:   Guard{Enabled: true, Window: time.Minute, MinRequests: 50, MaxErrorIncrease: 5, MaxLatencyFactor: 3},
 		Log:     Log{Level: "info", Access: true, AccessFormat: "json", Sample: 1},
+		Record:  Record{Requests: 1000, Sample: 0.01},
 		Defaults: Defaults{
 			PathHandling: "normalize",
 			Timeouts: Timeouts{

@@ -73,6 +73,8 @@ func TestDefaults(t *testing.T) {
 	want := &config.Config{
 		Admin:    config.Admin{Address: "127.0.0.1:9900"},
 		History:  config.History{Keep: 50},
+		Guard:    config.Guard{Enabled: true, Window: time.Minute, MinRequests: 50, MaxErrorIncrease: 5, MaxLatencyFactor: 3},
+		Record:   config.Record{Requests: 1000, Sample: 0.01},
 		Log:      config.Log{Level: "info", Access: true, AccessFormat: "json", Sample: 1},
 		Defaults: config.Defaults{PathHandling: "normalize", Timeouts: timeouts, Limits: limits},
 		Listeners: []config.Listener{{
@@ -371,7 +373,7 @@ func TestProblemsAreAnError(t *testing.T) {
 	}
 	want := config.Problem{
 		File: "weir.yaml", Line: 1, Column: 1, Path: "x", Message: `unknown key "x"`,
-		Fix: "known here: admin, history, log, defaults, pools, listeners",
+		Fix: "known here: admin, history, guard, log, record, defaults, pools, listeners",
 	}
 	if ps[1] != want {
 		t.Errorf("got %+v, want %+v", ps[1], want)

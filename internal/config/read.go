@@ -3,6 +3,7 @@ package config
 import (
 	"math"
 	"strings"
+	"time"
 )
 
 // config reads the whole. Pools come before listeners, whatever the order of
@@ -12,7 +13,9 @@ func (d *decoder) config(root value) *Config {
 	t := root.table()
 	d.admin(t.get("admin").table(), &c.Admin)
 	d.history(t.get("history").table(), &c.History)
+	t.get("guard").table().guard(&c.Guard)
 	d.log(t.get("log").table(), &c.Log)
+	t.get("record").table().record(&c.Record)
 
 	def := t.get("defaults").table()
 	def.pathHandling(&c.Defaults.PathHandling)
@@ -54,6 +57,30 @@ func (d *decoder) history(t *table, h *History) {
 	defer t.done()
 	t.text("dir", &h.Dir)
 	t.integer("keep", &h.Keep, 2, noMost) // the running version and the one to go back to
+	t.duration("max_age", &h.MaxAge, orNone)
+	t.boolean("git", &h.Git)
+}
+
+func (t *table) guard(g *Guard) {
+	const leastWindow, mostWindow = time.Second, time.Hour
+	defer t.done()
+	t.boolean("enabled", &g.Enabled)
+	t.span("window", &g.Window, leastWindow, mostWindow)
+	t.integer("min_requests", &g.MinRequests, 1, noMost)
+	t.integer("max_error_increase", &g.MaxErrorIncrease, 0, 100)
+	t.decimal("max_latency_factor", &g.MaxLatencyFactor, 1.1, 1000)
+	notify := t.get("notify").table()
+	if list := notify.get("exec"); list.given() && len(list.list()) > 0 {
+		list.argv(&g.Notify.Exec, "such as [/usr/local/bin/tell, weir]")
+	}
+	notify.done()
+}
+
+func (t *table) record(r *Record) {
+	const most = 100_000
+	defer t.done()
+	t.integer("requests", &r.Requests, 0, most)
+	t.fraction("sample", &r.Sample)
 }
 
 func (d *decoder) log(t *table, l *Log) {

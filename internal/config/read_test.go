@@ -3,6 +3,8 @@ package config_test
 import (
 	"testing"
 	"time"
+
+	"weir/internal/config"
 )
 
 // global is a configuration with these further keys at its top.
@@ -40,6 +42,18 @@ func TestHistoryAndLog(t *testing.T) {
 		t.Helper()
 		wantProblems(t, global(keys), "weir.yaml:1:", want)
 	}
+	c = parse(t, global("history: {max_age: 720h, git: true}\nguard: {enabled: false, window: 5m, min_requests: 1, max_error_increase: 0, max_latency_factor: 1.5, notify: {exec: [tell, weir]}}\nrecord: {requests: 0, sample: 1}"))
+	if c.History.MaxAge != 720*time.Hour || !c.History.Git || c.Record != (config.Record{Sample: 1}) {
+		t.Errorf("history %+v, record %+v", c.History, c.Record)
+	}
+	if g := c.Guard; g.Enabled || g.Window != 5*time.Minute || g.MinRequests != 1 || g.MaxErrorIncrease != 0 || g.MaxLatencyFactor != 1.5 || len(g.Notify.Exec) != 2 {
+		t.Errorf("guard %+v", g)
+	}
+	f("guard: {window: 2h}", `17: guard.window: 2h0m0s is not between 1s and 1h0m0s`)
+	f("guard: {max_latency_factor: 1}", `29: guard.max_latency_factor: 1 is not between 1.1 and 1000`)
+	f("guard: {max_error_increase: 5%}", `29: guard.max_error_increase: "5%" is not a whole number`)
+	f("guard: {notify: {exec: ['']}}", `25: guard.notify.exec[0]: the program has no name; such as /usr/local/bin/check`)
+	f("record: {requests: 100001}", `20: record.requests: 100001 is not between 0 and 100000`)
 	f("history: {keep: 1}", `17: history.keep: 1 is less than 2`)
 	f("log: {level: warning}", `14: log.level: "warning" is not known; did you mean "warn"?`)
 	f("log: {access: yes}", `15: log.access: "yes" is neither true nor false; write true or false`)

@@ -30,11 +30,14 @@ type change struct {
 	meta   history.Version // what Append does not assign; with a Number: it exists, and is only run
 	pin    history.State   // what holds for the file afterwards
 	round  time.Duration   // at most, for first probes
+
+	guarded   bool          // what it does to traffic is watched
+	confirmIn time.Duration // 0: it need not be confirmed
 }
 
 // apply carries source through the life of a change. fromFile says that it is
 // what is on disk now.
-func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFile bool) Verdict {
+func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFile bool, opts ApplyOptions) Verdict {
 	began := time.Now()
 	cfg, err := config.Parse(c.o.Path, source, c.o.Env)
 	if err != nil {
@@ -46,10 +49,15 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	if hash == run.version.Hash {
 		return c.unchanged(disk, o)
 	}
+	if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
+		return c.refuseUndone(*bad, disk, o, fromFile)
+	}
 	v, err := c.carry(ctx, change{
 		source: source, cfg: cfg, round: probeRound,
 		meta: history.Version{Origin: o.Kind, Author: o.Author},
 		pin:  run.pinAgainst(disk, hash, "another configuration than the file's was applied"+by(o)),
+
+		guarded: !opts.NoGuard, confirmIn: opts.Confirm,
 	}, disk)
 	if err != nil {
 		return c.fail(disk, o, fromFile, err)
@@ -72,8 +80,13 @@ func (c *Controller) carry(ctx context.Context, ch change, disk file) (history.V
 		s.discard()
 		return history.Version{}, err
 	}
+	var w *watch
+	if ch.guarded {
+		w = c.watchFrom(c.current.Load(), ch.cfg) // its "before" ends here
+	}
 	s.commit(v.Number)
 	c.publish(ch, s, v, disk)
+	c.watch(w, v.Number)
 	return v, nil
 }
 
@@ -99,6 +112,12 @@ func (c *Controller) record(ch change) (history.Version, error) {
 	}
 	st := ch.pin
 	st.Running = v.Number
+	switch {
+	case ch.confirmIn > 0:
+		st.Unconfirmed, st.ConfirmBy = v.Number, time.Now().UTC().Add(ch.confirmIn).Truncate(time.Millisecond)
+	case ch.meta.Number != 0: // a start: what waited waits on
+		st.Unconfirmed, st.ConfirmBy = before.Unconfirmed, before.ConfirmBy
+	}
 	if err := c.restore(st); err != nil {
 		// The version exists and is the newest: a restart runs it all the same.
 		c.log.Warn("configuration state is not recorded", zap.Error(err))
@@ -156,6 +175,8 @@ func (c *Controller) unchanged(disk file, o Origin) Verdict {
 	c.current.Store(&next)
 	st := next.pin
 	st.Running = old.version.Number
+	before := c.history.State()
+	st.Unconfirmed, st.ConfirmBy = before.Unconfirmed, before.ConfirmBy
 	if err := c.restore(st); err != nil {
 		c.log.Warn("configuration state is not recorded", zap.Error(err))
 	}
@@ -165,6 +186,31 @@ func (c *Controller) unchanged(disk file, o Origin) Verdict {
 	}
 	n := old.version.Number
 	return Verdict{Result: Unchanged, Version: n, Previous: n}
+}
+
+// undone is the version with these bytes that the guard has undone, if that is
+// the last word on them.
+func undone(versions []history.Version, hash string) *history.Version {
+	n := condemned(versions, hash)
+	for i := range versions {
+		if v := &versions[i]; v.Number == n && v.Guard != nil && v.Guard.Verdict == Bad {
+			return v
+		}
+	}
+	return nil
+}
+
+// refuseUndone is the verdict on bytes that have done harm before.
+func (c *Controller) refuseUndone(bad history.Version, disk file, o Origin, fromFile bool) Verdict {
+	v := c.refuse(fmt.Sprintf("these are the bytes of version %d, which the guard has undone (%s); change them, or apply them with --force",
+		bad.Number, bad.Guard.Why))
+	if fromFile {
+		c.showRejected(disk.source, nil, v.Message)
+	}
+	c.gauges.applies.WithLabelValues(Rejected).Inc()
+	c.log.Error("configuration rejected, nothing has changed", append(originFields(o, v.Version), zap.String("cause", v.Message))...)
+	c.events.send(Event{Kind: Rejected, Version: v.Version, Origin: o.Kind, Author: o.Author, Cause: v.Message})
+	return v
 }
 
 // reject is the verdict on bytes that do not parse: every problem is logged,

@@ -85,9 +85,12 @@ type Controller struct {
 	log     *zap.Logger
 	gauges  *gauges
 	events  events
-	history *history.Store   // from Start on
-	boot    *config.Config   // what Start ran: some settings stay as they were then
-	execs   health.ExecLimit // of the commands that probe, in all pools together
+	history *history.Store        // from Start on
+	boot    *config.Config        // what Start ran: some settings stay as they were then
+	execs   health.ExecLimit      // of the commands that probe, in all pools together
+	guard   guard                 // the writer's
+	notices sync.WaitGroup        // programs that are being told something
+	guarded atomic.Pointer[watch] // guard.watch, for readers
 
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
@@ -168,12 +171,19 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 		})
 	}
+	guard := time.NewTimer(c.guardDue())
+	defer guard.Stop()
 	for {
 		select {
 		case job := <-c.jobs:
 			job(ctx)
+			guard.Reset(c.guardDue())
+		case <-guard.C:
+			c.guardTick(ctx, time.Now())
+			guard.Reset(c.guardDue())
 		case <-c.kicks:
 			c.reread(ctx, Origin{Kind: "signal"}) // the verdict is in the log
+			guard.Reset(c.guardDue())
 		case <-ctx.Done():
 			return nil
 		case <-c.closing:
@@ -228,13 +238,27 @@ func (c *Controller) deliver(ctx context.Context, source []byte) {
 //
 // If ctx ends first, the change goes on without the caller.
 func (c *Controller) Apply(ctx context.Context, source []byte, o Origin, ifVersion int) (Verdict, error) {
+	return c.ApplyWith(ctx, source, o, ApplyOptions{IfVersion: ifVersion})
+}
+
+// ApplyOptions are what can be asked of a change.
+type ApplyOptions struct {
+	IfVersion int           // as Apply's
+	Force     bool          // also if the guard has undone these bytes before
+	NoGuard   bool          // what it does to traffic is not watched
+	Confirm   time.Duration // it is undone after this time unless Confirm is called; 0: it stays
+}
+
+// ApplyWith is Apply with more to say. A later change ends the wait for a
+// confirmation.
+func (c *Controller) ApplyWith(ctx context.Context, source []byte, o Origin, opts ApplyOptions) (Verdict, error) {
 	source = slices.Clone(source)
 	return ask(ctx, c, func(ctx context.Context) (Verdict, error) {
-		if n := c.current.Load().version.Number; ifVersion != 0 && ifVersion != n {
-			v := c.refuse(fmt.Sprintf("version %d is running, not %d", n, ifVersion))
+		if n := c.current.Load().version.Number; opts.IfVersion != 0 && opts.IfVersion != n {
+			v := c.refuse(fmt.Sprintf("version %d is running, not %d", n, opts.IfVersion))
 			return v, fmt.Errorf("%w: %s", ErrVersionConflict, v.Message)
 		}
-		return c.apply(ctx, source, o, false), nil
+		return c.apply(ctx, source, o, false, opts), nil
 	})
 }
 
@@ -309,6 +333,7 @@ func (c *Controller) Close(ctx context.Context) error {
 			return fmt.Errorf("control: a change is still being made: %w", ctx.Err())
 		}
 	}
+	c.notices.Wait() // none takes longer than notifyTime
 	if v := c.current.Load(); v != nil {
 		for _, p := range v.pools {
 			p.Close()

@@ -58,7 +58,7 @@ func diffFields[T any](path string, old, new T) []field {
 
 // unshown are the keys whose values a plan does not tell: a page of text does
 // not help in one line, and what is sent or run by a probe may hold a secret.
-var unshown = []string{"body", "payload", "send", "expect_text", "argv"}
+var unshown = []string{"body", "payload", "send", "expect_text", "argv", "exec"}
 
 func compare(path string, a, b reflect.Value, emit func(field)) {
 	if slices.Contains(unshown, path[strings.LastIndexByte(path, '.')+1:]) {

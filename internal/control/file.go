@@ -65,7 +65,7 @@ func (c *Controller) fileChanged(ctx context.Context, source []byte, o Origin) V
 	if o.Kind == "file" && run.file.State == Rejected && run.file.hash == hash {
 		return c.refuse("it was rejected before") // and told: the watcher only repeats itself
 	}
-	return c.apply(ctx, source, o, true)
+	return c.apply(ctx, source, o, true, ApplyOptions{})
 }
 
 // ignored is the verdict on a file that a pin keeps out.
@@ -95,7 +95,7 @@ func (c *Controller) unpin(ctx context.Context, o Origin) Verdict {
 	if disk.err != nil {
 		return c.fail(disk, o, false, disk.err)
 	}
-	return c.apply(ctx, disk.source, o, true)
+	return c.apply(ctx, disk.source, o, true, ApplyOptions{})
 }
 
 // notePin tells everybody whether the file is ignored, when that has changed.

@@ -16,6 +16,7 @@ type gauges struct {
 	pinned  prometheus.Gauge
 	last    prometheus.Gauge
 	applies *prometheus.CounterVec
+	guarded *prometheus.CounterVec
 }
 
 func newGauges(r *metrics.Registry) (*gauges, error) {
@@ -32,11 +33,17 @@ func newGauges(r *metrics.Registry) (*gauges, error) {
 		applies: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_config_applies_total", Help: "Configurations by what became of them.",
 		}, []string{"result"}),
+		guarded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_guard_verdicts_total", Help: "Changes that were watched, by what they did to traffic.",
+		}, []string{"verdict"}),
+	}
+	for _, verdict := range []string{Good, Bad, Unproven} {
+		g.guarded.WithLabelValues(verdict)
 	}
 	for _, result := range []string{"applied", "rejected", "rolled_back"} {
 		g.applies.WithLabelValues(result) // a series that starts at 0 can be alerted on
 	}
-	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies} {
+	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies, g.guarded} {
 		if err := r.Prometheus().Register(c); err != nil {
 			return nil, err
 		}

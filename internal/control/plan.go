@@ -100,7 +100,8 @@ func (p *planner) settings(old, new *config.Config) {
 		}
 		p.add("changed", "setting", f.path, detail)
 	}
-	for _, f := range diffFields("log", old.Log, new.Log) {
+	own := slices.Concat(diffFields("guard", old.Guard, new.Guard), diffFields("log", old.Log, new.Log), diffFields("record", old.Record, new.Record))
+	for _, f := range own {
 		p.add("changed", "setting", f.path, f.values())
 	}
 	for _, f := range diffFields("", old.Defaults, new.Defaults) {

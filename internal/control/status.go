@@ -28,6 +28,8 @@ type Status struct {
 	Started  time.Time     `json:"started"` // this process runs something
 	Ready    bool          `json:"ready"`
 	Pinned   *Pin          `json:"pinned,omitempty"`
+	Guard    *Guarded      `json:"guard,omitempty"`       // a change that is being watched
+	Confirm  *Unconfirmed  `json:"unconfirmed,omitempty"` // a change that is undone unless it is confirmed
 	File     File          `json:"file"`
 	Restart  []Change      `json:"restart_needed,omitempty"` // settings that differ from what this process started with
 	History  HistoryStatus `json:"history"`
@@ -40,6 +42,12 @@ type Status struct {
 type Pin struct {
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
+}
+
+// Unconfirmed is a version that is undone unless it is confirmed in time.
+type Unconfirmed struct {
+	Version int       `json:"version"`
+	By      time.Time `json:"by"`
 }
 
 // HistoryStatus is where versions are kept, and how many are.
@@ -61,6 +69,10 @@ func (c *Controller) Status() Status {
 		Ready: c.o.Proxy.Ready(), File: v.file, Traffic: c.o.Proxy.Status(), Pools: poolStatus(v),
 		Restart: waiting(c.boot, v.cfg),
 		History: HistoryStatus{Dir: c.history.Dir(), Versions: len(c.history.List())},
+	}
+	s.Guard = c.guarded.Load().guarded()
+	if st := c.history.State(); st.Unconfirmed != 0 {
+		s.Confirm = &Unconfirmed{Version: st.Unconfirmed, By: st.ConfirmBy}
 	}
 	if v.pin.Pinned {
 		s.Pinned = &Pin{Since: v.pin.Since, Reason: v.pin.Reason}
@@ -94,6 +106,10 @@ func warnings(s Status) []string {
 	}
 	if s.Pinned != nil {
 		w = append(w, fmt.Sprintf("pinned, %s is ignored: %s", s.File.Path, s.Pinned.Reason))
+	}
+	if s.Confirm != nil {
+		w = append(w, fmt.Sprintf("version %d is undone at %s unless it is confirmed: weir confirm",
+			s.Confirm.Version, s.Confirm.By.Local().Format(time.TimeOnly)))
 	}
 	for _, ch := range s.Restart {
 		w = append(w, ch.String())

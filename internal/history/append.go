@@ -73,6 +73,16 @@ func (s *Store) record(v Version, source []byte) error {
 
 // Mark replaces the verdict and the note of version n, durably.
 func (s *Store) Mark(n int, verdict, note string) error {
+	return s.amend(n, func(v *Version) { v.Verdict, v.Note = verdict, note })
+}
+
+// Judge adds to version n what it did to traffic, durably.
+func (s *Store) Judge(n int, g Guard) error {
+	return s.amend(n, func(v *Version) { v.Guard = &g })
+}
+
+// amend changes what is known of version n.
+func (s *Store) amend(n int, change func(*Version)) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.RLock()
@@ -85,7 +95,7 @@ func (s *Store) Mark(n int, verdict, note string) error {
 	if !ok {
 		return fmt.Errorf("version %d: %w", n, ErrNotFound)
 	}
-	v.Verdict, v.Note = verdict, note
+	change(&v)
 	meta, err := encode(v)
 	if err != nil {
 		return fmt.Errorf("history: mark version %d: %w", n, err)

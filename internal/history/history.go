@@ -42,7 +42,32 @@ type Version struct {
 	Verdict    string    `json:"verdict"`
 	RollbackOf int       `json:"rollback_of,omitempty"` // it has the bytes of that version
 	Note       string    `json:"note,omitempty"`
-	Size       int       `json:"size"` // bytes of source
+	Guard      *Guard    `json:"guard,omitempty"` // what became of traffic; nil: nobody has said
+	Size       int       `json:"size"`            // bytes of source
+}
+
+// Guard is what a version did to the routes that it touched. Stored as it is: the
+// package does not know what the numbers mean.
+type Guard struct {
+	Verdict string       `json:"verdict"`
+	Why     string       `json:"why,omitempty"`
+	At      time.Time    `json:"at"`
+	Routes  []RouteGuard `json:"routes"`
+}
+
+// RouteGuard is one route before and after a change.
+type RouteGuard struct {
+	Route   string  `json:"route"` // listener/route
+	Verdict string  `json:"verdict"`
+	Before  Measure `json:"before"`
+	After   Measure `json:"after"`
+}
+
+// Measure is what a route answered in some time.
+type Measure struct {
+	Requests   int     `json:"requests"`
+	ErrorShare float64 `json:"error_share"` // percent
+	P99        float64 `json:"p99"`         // seconds to the begin of an answer
 }
 
 // State is what has to survive a restart besides the versions themselves.
@@ -52,6 +77,9 @@ type State struct {
 	FileHash string    `json:"file_hash,omitempty"` // bytes on disk that the pin ignores
 	Since    time.Time `json:"since,omitzero"`      // of the pin
 	Reason   string    `json:"reason,omitempty"`    // of the pin
+
+	Unconfirmed int       `json:"unconfirmed,omitempty"` // number of the version that is undone unless it is confirmed; 0: none
+	ConfirmBy   time.Time `json:"confirm_by,omitzero"`
 }
 
 // Store is one history directory, locked for this process. Its methods may be
@@ -159,7 +187,7 @@ func (s *Store) State() State {
 func (s *Store) SetState(st State) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	st.Since = st.Since.UTC()
+	st.Since, st.ConfirmBy = st.Since.UTC(), st.ConfirmBy.UTC()
 	data, err := encode(st)
 	if err != nil {
 		return fmt.Errorf("history: %w", err)

@@ -19,7 +19,7 @@ func BenchmarkRequest(b *testing.B) {
 		up.Conns(1, -1, 1)
 		up.Observe(1, 200, 700*time.Microsecond)
 		up.Conns(1, 1, -1)
-		m.End(1, 200, 800*time.Microsecond, 0, 130)
+		m.End(1, 200, 800*time.Microsecond, 800*time.Microsecond, 0, 130)
 	}
 }
 

@@ -44,9 +44,9 @@ func TestRoute(t *testing.T) {
 	m.Begin(1)
 	m.Begin(2)
 	m.Begin(2)
-	m.End(0, 200, 3*time.Millisecond, 10, 100)
-	m.End(1, 200, 2*time.Second, 1, 0)
-	m.End(2, 503, time.Minute, 0, 7)
+	m.End(0, 200, 3*time.Millisecond, 3*time.Millisecond, 10, 100)
+	m.End(1, 200, 2*time.Second, 2*time.Second, 1, 0)
+	m.End(2, 503, time.Minute, time.Minute, 0, 7)
 
 	wantLines(t, r, "weir_requests_total{",
 		`weir_requests_total{code="200",listener="web",route="api"} 2`,
@@ -84,7 +84,7 @@ func TestBuckets(t *testing.T) {
 		t.Helper()
 		r := metrics.New(1)
 		m := r.Route("l", "r")
-		m.End(0, 200, d, 0, 0)
+		m.End(0, 200, d, d, 0, 0)
 		for _, line := range scrape(t, r, "weir_request_duration_seconds_bucket{") {
 			_, le, _ := strings.Cut(line, `le="`)
 			le, count, _ := strings.Cut(le, `"} `)
@@ -117,7 +117,7 @@ func TestCodes(t *testing.T) {
 	f := func(status int, label string) {
 		t.Helper()
 		r := metrics.New(1)
-		r.Route("l", "r").End(0, status, 0, 0, 0)
+		r.Route("l", "r").End(0, status, 0, 0, 0, 0)
 		wantLines(t, r, "weir_requests_total{", `weir_requests_total{code="`+label+`",listener="l",route="r"} 1`)
 	}
 	f(101, "101")
@@ -274,7 +274,7 @@ func TestScrapeUnderLoad(t *testing.T) {
 				b.Conns(loop, 0, 1)
 				b.Observe(loop, 200, time.Millisecond)
 				b.Conns(loop, 0, -1)
-				m.End(loop, 200, time.Millisecond, 1, 1)
+				m.End(loop, 200, time.Millisecond, time.Millisecond, 1, 1)
 			}
 		})
 	}
@@ -306,7 +306,7 @@ func TestAllocs(t *testing.T) {
 		p.Retry(1, metrics.UpstreamReset, true)
 		r.Error(1, metrics.NoHealthy)
 		r.Stream(1, metrics.WebSocket, 1)
-		m.End(1, metrics.NoHealthy.Status(), time.Millisecond, 1, 1)
+		m.End(1, metrics.NoHealthy.Status(), time.Millisecond, time.Millisecond, 1, 1)
 		_ = metrics.NoHealthy.String()
 	})
 	if n != 0 {

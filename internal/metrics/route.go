@@ -9,6 +9,8 @@ type Route struct{ loops perLoop[routeLoop] }
 // what began and has not ended, one write less for each request.
 type routeLoop struct {
 	begun     counter
+	failures  counter
+	answers   fineHistogram
 	codes     codeCounters
 	durations histogram
 	bytesIn   counter
@@ -19,11 +21,18 @@ type routeLoop struct {
 func (m *Route) Begin(loop int) { m.loops.of(loop).begun.add(1) }
 
 // End counts a request out: how it was answered, how long it took from its first
-// byte to the last of the answer, and how many bytes of bodies went each way.
-func (m *Route) End(loop, status int, d time.Duration, bytesIn, bytesOut int64) {
+// byte to the first of the answer and to the last, and how many bytes of bodies
+// went each way.
+func (m *Route) End(loop, status int, first, d time.Duration, bytesIn, bytesOut int64) {
 	l := m.loops.of(loop)
 	l.codes.add(status)
 	l.durations.observe(d)
+	if status != statusClientClosed { // it says nothing of whoever was asked
+		l.answers.observe(first)
+	}
+	if status >= 500 {
+		l.failures.add(1)
+	}
 	if bytesIn > 0 {
 		l.bytesIn.add(uint64(bytesIn))
 	}

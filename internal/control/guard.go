@@ -1,0 +1,309 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weir/internal/config"
+	"weir/internal/history"
+	"weir/internal/metrics"
+)
+
+const (
+	guardEvery    = 200 * time.Millisecond // while a change is watched
+	baselineEvery = 10 * time.Second       // otherwise
+	baselineMean  = 5 * time.Minute        // how far back "before" reaches, with less and less weight
+)
+
+// routeName is a route's identity.
+type routeName struct{ listener, route string }
+
+func (r routeName) String() string { return r.listener + "/" + r.route }
+
+// baseline is what a route answers, from now back with less and less weight.
+type baseline struct {
+	counters *metrics.Route
+	last     metrics.Tally // when mean was brought up to date
+	mean     metrics.Tally
+}
+
+// guard watches what changes do to traffic. It belongs to the writer's goroutine.
+type guard struct {
+	baselines map[routeName]*baseline
+	updated   time.Time
+	watch     *watch // nil: nothing is watched
+}
+
+// watch is changes under observation: the last one, and those before it that
+// were not proven yet.
+type watch struct {
+	rule     config.Guard
+	versions []int // oldest first
+	since    time.Time
+	until    time.Time
+	routes   map[routeName]*watched
+}
+
+// watched is a route that a change touched.
+type watched struct {
+	counters *metrics.Route
+	target   int           // the version that ran before it was touched
+	before   metrics.Tally // what it answered then
+	at       metrics.Tally // what it had answered in all when the change came
+}
+
+func (w *watched) after() metrics.Tally { return w.counters.Tally().Sub(w.at) }
+
+// learn brings the baselines up to date.
+func (c *Controller) learn(now time.Time) {
+	g := &c.guard
+	if g.baselines == nil {
+		g.baselines = make(map[routeName]*baseline)
+	}
+	fade := math.Exp(-now.Sub(g.updated).Seconds() / baselineMean.Seconds())
+	g.updated = now
+	here := make(map[routeName]bool)
+	eachRoute(c.current.Load().cfg, func(name routeName, _ *config.Listener, _ *config.Route) {
+		here[name] = true
+		b := g.baselines[name]
+		if b == nil {
+			b = &baseline{counters: c.o.Metrics.Route(name.listener, name.route)}
+			b.last = b.counters.Tally()
+			g.baselines[name] = b
+			return
+		}
+		seen := b.counters.Tally()
+		b.mean = b.mean.Scale(fade).Add(seen.Sub(b.last))
+		b.last = seen
+	})
+	for name := range g.baselines {
+		if !here[name] {
+			delete(g.baselines, name)
+		}
+	}
+}
+
+func eachRoute(cfg *config.Config, f func(routeName, *config.Listener, *config.Route)) {
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		for k := range l.Routes {
+			f(routeName{l.Name, l.Routes[k].Name}, l, &l.Routes[k])
+		}
+	}
+}
+
+// touched are the routes whose answers a change can change: those that are new
+// or different, that go to a pool that is, or that have another place among the
+// routes of their listener.
+func touched(old, new *config.Config) []routeName {
+	type place struct {
+		listener *config.Listener
+		route    *config.Route
+	}
+	before := make(map[routeName]place)
+	eachRoute(old, func(n routeName, l *config.Listener, r *config.Route) { before[n] = place{l, r} })
+	var out []routeName
+	eachRoute(new, func(n routeName, l *config.Listener, r *config.Route) {
+		was, ok := before[n]
+		if !ok || !reflect.DeepEqual(was.route, r) || !sameListener(was.listener, l) || !samePools(old, new, r.Pool) {
+			out = append(out, n)
+		}
+	})
+	return out
+}
+
+// sameListener compares all but what the routes say, of which the matches and
+// their order count.
+func sameListener(a, b *config.Listener) bool {
+	plain := func(l config.Listener) config.Listener {
+		routes := make([]config.Route, len(l.Routes))
+		for i, r := range l.Routes {
+			routes[i] = config.Route{Name: r.Name, Match: r.Match}
+		}
+		l.Routes = routes
+		return l
+	}
+	return reflect.DeepEqual(plain(*a), plain(*b))
+}
+
+func samePools(old, new *config.Config, name string) bool {
+	p := new.Pool(name)
+	return p == nil || samePool(old.Pool(name), *p)
+}
+
+// watchFrom begins to watch a change that is about to be committed. What an
+// earlier change touched and is not proven yet is watched on, as compared with
+// what ran before that one.
+func (c *Controller) watchFrom(old *view, cfg *config.Config) *watch {
+	names := touched(old.cfg, cfg)
+	if !cfg.Guard.Enabled || len(names) == 0 {
+		return nil
+	}
+	now := time.Now()
+	c.learn(now)
+	w := &watch{rule: cfg.Guard, since: now, until: now.Add(cfg.Guard.Window), routes: make(map[routeName]*watched)}
+	if earlier := c.guard.watch; earlier != nil {
+		w.versions = earlier.versions
+		eachRoute(cfg, func(n routeName, _ *config.Listener, _ *config.Route) {
+			if route := earlier.routes[n]; route != nil {
+				w.routes[n] = route
+			}
+		})
+	}
+	for _, n := range names {
+		if w.routes[n] != nil {
+			continue
+		}
+		counters := c.o.Metrics.Route(n.listener, n.route)
+		route := &watched{counters: counters, target: old.version.Number, at: counters.Tally()}
+		if b := c.guard.baselines[n]; b != nil {
+			route.before = b.mean
+		}
+		w.routes[n] = route
+	}
+	return w
+}
+
+// watch begins to watch version n; w is nil if there is nothing to see in it.
+// Whatever was watched and is not in w is not any more.
+func (c *Controller) watch(w *watch, n int) {
+	if w != nil {
+		w.versions = append(slices.Clip(w.versions), n)
+	}
+	c.guard.watch = w
+	c.guarded.Store(w)
+	c.learn(time.Now()) // from here on for the routes that are new
+}
+
+// guardDue is how long the guard has nothing to look at.
+func (c *Controller) guardDue() time.Duration {
+	if c.guard.watch != nil || c.history.State().Unconfirmed != 0 {
+		return guardEvery
+	}
+	return baselineEvery
+}
+
+// guardTick looks at what is watched, and acts.
+func (c *Controller) guardTick(ctx context.Context, now time.Time) {
+	c.unconfirmed(ctx, now)
+	w := c.guard.watch
+	if w == nil {
+		if now.Sub(c.guard.updated) >= baselineEvery {
+			c.learn(now)
+		}
+		return
+	}
+	for _, name := range w.names() {
+		if verdict, why := judge(w.rule, w.routes[name].before, w.routes[name].after()); verdict == Bad {
+			c.undo(ctx, w, name, why)
+			return
+		}
+	}
+	if !now.Before(w.until) {
+		c.proven(w)
+	}
+}
+
+func (w *watch) names() []routeName {
+	var names []routeName
+	for n := range w.routes {
+		names = append(names, n)
+	}
+	slices.SortFunc(names, func(a, b routeName) int {
+		return cmp.Or(cmp.Compare(a.listener, b.listener), cmp.Compare(a.route, b.route))
+	})
+	return names
+}
+
+// report is the numbers, as they are kept with the versions.
+func (w *watch) report(verdict, why string) history.Guard {
+	g := history.Guard{Verdict: verdict, Why: why, At: time.Now().UTC().Truncate(time.Millisecond)}
+	for _, n := range w.names() {
+		r := w.routes[n]
+		v, _ := judge(w.rule, r.before, r.after())
+		g.Routes = append(g.Routes, history.RouteGuard{
+			Route: n.String(), Verdict: v, Before: measure(r.before), After: measure(r.after()),
+		})
+	}
+	return g
+}
+
+// proven ends a watch in which nothing bad was seen.
+func (c *Controller) proven(w *watch) {
+	c.watch(nil, 0)
+	g := w.report(Unproven, "")
+	if slices.ContainsFunc(g.Routes, func(r history.RouteGuard) bool { return r.Verdict == Good }) &&
+		!slices.ContainsFunc(g.Routes, func(r history.RouteGuard) bool { return r.Verdict == Unproven && r.After.Requests > 0 }) {
+		g.Verdict = Good
+	}
+	c.keepReport(w, g)
+	last := w.versions[len(w.versions)-1]
+	c.gauges.guarded.WithLabelValues(g.Verdict).Inc()
+	c.log.Info("guard: the change is "+g.Verdict, zap.Int("version", last), zap.Duration("watched", time.Since(w.since).Round(time.Millisecond)))
+	c.events.send(Event{Kind: "guard", What: g.Verdict, Version: last})
+}
+
+func (c *Controller) keepReport(w *watch, g history.Guard) {
+	for _, n := range w.versions {
+		if err := c.history.Judge(n, g); err != nil {
+			c.log.Warn("guard: the numbers are not recorded", zap.Int("version", n), zap.Error(err))
+		}
+	}
+}
+
+// undo rolls back to what ran before a route was touched that now answers worse.
+// What it goes back to is not watched: one that rolls back may not be rolled back.
+func (c *Controller) undo(ctx context.Context, w *watch, name routeName, why string) {
+	target := w.routes[name].target
+	c.watch(nil, 0)
+	g := w.report(Bad, fmt.Sprintf("route %s: %s", name, why))
+	bad := c.current.Load().version.Number
+	c.gauges.guarded.WithLabelValues(Bad).Inc()
+	c.log.Error("guard: the change makes traffic worse, it is undone",
+		zap.Int("version", bad), zap.Int("to", target), zap.String("cause", g.Why))
+	v, err := c.rollback(ctx, target, Origin{Author: "guard"})
+	if err == nil && v.Result != Applied {
+		err = fmt.Errorf("%s", v.Message)
+	}
+	c.keepReport(w, g)
+	if err != nil {
+		c.log.Error("guard: the change could not be undone", zap.Int("version", bad), zap.Error(err))
+		c.events.send(Event{Kind: "guard", What: Bad, Version: bad, Cause: g.Why + "; it could not be undone: " + err.Error()})
+		return
+	}
+	for _, n := range w.versions {
+		if n > target {
+			c.markRolledBack(n, fmt.Sprintf("undone by the guard, as version %d: %s", v.Version, g.Why))
+		}
+	}
+	c.events.send(Event{Kind: "guard", What: Bad, Version: bad, Cause: g.Why})
+	c.notify(w.rule.Notify, notice{Event: "rolled_back", Version: bad, To: target, Running: v.Version, Why: g.Why, Guard: &g})
+}
+
+func (c *Controller) markRolledBack(n int, note string) {
+	if err := c.history.Mark(n, history.RolledBack, note); err != nil {
+		c.log.Warn("rolled back version is not marked", zap.Int("version", n), zap.Error(err))
+	}
+}
+
+// Guarded is what the guard watches at one moment.
+type Guarded struct {
+	Version int                  `json:"version"`
+	Until   time.Time            `json:"until"`
+	Routes  []history.RouteGuard `json:"routes"`
+}
+
+// guarded describes a watch, for readers on other goroutines.
+func (w *watch) guarded() *Guarded {
+	if w == nil {
+		return nil
+	}
+	return &Guarded{Version: w.versions[len(w.versions)-1], Until: w.until, Routes: w.report("", "").Routes}
+}
