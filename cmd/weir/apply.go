@@ -136,6 +136,12 @@ func printVerdict(w io.Writer, v control.Verdict) error {
 	if v.Message != "" {
 		text += "; " + v.Message
 	}
+	if !v.Watched.IsZero() {
+		text += "; the guard watches it until " + v.Watched.Local().Format(time.TimeOnly)
+	}
+	if !v.ConfirmBy.IsZero() {
+		text += "; it is undone at " + v.ConfirmBy.Local().Format(time.TimeOnly) + " unless weir confirm says that it stays"
+	}
 	_, err := fmt.Fprintln(w, text)
 	return err
 }

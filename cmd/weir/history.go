@@ -49,7 +49,7 @@ func historyCommand() *cobra.Command {
 // table renders the list; a star marks the version that runs.
 func (l versionList) table() *table {
 	t := &table{}
-	t.row("VERSION", "TIME", "ORIGIN", "AUTHOR", "VERDICT", "SIZE", "NOTE")
+	t.row("VERSION", "TIME", "ORIGIN", "AUTHOR", "VERDICT", "GUARD", "SIZE", "NOTE")
 	for i := len(l.Versions) - 1; i >= 0; i-- {
 		v := l.Versions[i]
 		number := strconv.Itoa(v.Number)
@@ -60,7 +60,11 @@ func (l versionList) table() *table {
 		if v.RollbackOf > 0 {
 			origin = fmt.Sprintf("%s of %d", v.Origin, v.RollbackOf)
 		}
-		t.row(number, clock(v.Time), origin, v.Author, v.Verdict, strconv.Itoa(v.Size), v.Note)
+		guard := ""
+		if v.Guard != nil {
+			guard = v.Guard.Verdict
+		}
+		t.row(number, clock(v.Time), origin, v.Author, v.Verdict, guard, strconv.Itoa(v.Size), v.Note)
 	}
 	return t
 }

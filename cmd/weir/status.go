@@ -124,6 +124,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	}
 	fmt.Fprintf(w, "\n%s, %s in flight, up %s\n", readiness, plural(s.Traffic.InFlight, "request"), ago(now, s.Started))
 	fmt.Fprintf(w, "file %s: %s\n", s.File.Path, s.File.State)
+	printGuard(w, s.Guard)
 	for _, text := range s.Warnings {
 		fmt.Fprintf(w, "WARNING: %s\n", text)
 	}
@@ -149,6 +150,18 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 		err = errors.Join(err, printPools(w, s.Pools, now))
 	}
 	return err
+}
+
+// printGuard tells what the guard watches, if anything.
+func printGuard(w io.Writer, g *control.Guarded) {
+	if g == nil {
+		return
+	}
+	fmt.Fprintf(w, "guard: watches version %d until %s\n", g.Version, clock(g.Until))
+	for _, r := range g.Routes {
+		fmt.Fprintf(w, "  route %s: %s: %s, errors %.1f %% (before %.1f %%), p99 %.0f ms (before %.0f ms)\n", r.Route, r.Verdict,
+			plural(r.After.Requests, "answer"), r.After.ErrorShare, r.Before.ErrorShare, 1000*r.After.P99, 1000*r.Before.P99)
+	}
 }
 
 // printPools renders pools: their backends, and what there is to say of a pool as

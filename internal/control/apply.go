@@ -269,6 +269,12 @@ func (c *Controller) report(run *view, changes []Change, v history.Version, o Or
 	if len(changes) == 0 {
 		verdict.Message = "it means the same as before"
 	}
+	if w := c.guard.watch; w != nil {
+		verdict.Watched = w.until
+	}
+	if st := c.history.State(); st.Unconfirmed == v.Number {
+		verdict.ConfirmBy = st.ConfirmBy
+	}
 	c.gauges.applies.WithLabelValues(result(v)).Inc()
 	c.log.Info("configuration applied", append(originFields(o, v.Number),
 		zap.Int("previous", run.version.Number), zap.Duration("took", took), zap.Strings("plan", lines(changes)))...)

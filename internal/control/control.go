@@ -76,6 +76,9 @@ type Verdict struct {
 	Problems config.Problems `json:"problems,omitempty"`
 	Message  string          `json:"message,omitempty"`
 	TookMS   float64         `json:"took_ms"`
+
+	Watched   time.Time `json:"watched_until,omitzero"` // by the guard
+	ConfirmBy time.Time `json:"confirm_by,omitzero"`    // or it is undone
 }
 
 // Controller runs configurations. Start it, then Run it; changes are made one
