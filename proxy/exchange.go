@@ -232,17 +232,19 @@ func (ex *exchange) readExpect() bool {
 
 // route finds the site. Where it reports false the request has been refused.
 func (ex *exchange) route() bool {
-	query := ex.target.query
-	if len(query) > 0 {
-		query = query[1:]
-	}
-	ex.matching = route.Request{
-		Method: ex.method, Host: ex.host, Path: ex.target.path, Query: query,
-		Client: ex.client, Header: &ex.head,
+	ex.match()
+	trial := ex.w.s.trial.Load()
+	if trial != nil {
+		ex.enterTrial(trial)
 	}
 	var ok bool
 	if ex.site, ok = ex.lc.routes.Lookup(&ex.matching); !ok {
 		ex.site = nil
+	}
+	if trial != nil && trial.shadow {
+		ex.compare(trial)
+	}
+	if !ok {
 		ex.refuse(metrics.NoRoute)
 		return false
 	}

@@ -59,6 +59,10 @@ func (ex *exchange) observe() {
 		first = ex.first
 	}
 	ex.routeMetrics().End(w.id, ex.status, first, whole, ex.bytesIn, ex.bytesOut)
+	if ex.site != nil && ex.site.watch != nil {
+		ex.site.watch.End(w.id, ex.status, first, whole, 0, 0)
+	}
+	ex.recordHead()
 	if ex.reason != metrics.NoReason {
 		w.s.metrics.Error(w.id, ex.reason)
 	}

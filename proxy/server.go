@@ -35,6 +35,7 @@ type Server struct {
 	dir     string
 
 	current  atomic.Pointer[Snapshot] // loaded once by every request; stored by Commit
+	trial    atomic.Pointer[Trial]    // likewise; nil but while a snapshot is tried
 	workers  []*worker                // one a loop
 	inFlight perLoopCount             // requests and tunnels
 	closing  atomic.Bool              // Shutdown was called

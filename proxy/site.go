@@ -53,7 +53,8 @@ type site struct {
 	respond  *respond
 
 	metrics *metrics.Route
-	retries *metrics.Pool // nil without a pool
+	watch   *metrics.Route // of this snapshot alone; nil: nobody compares it with another
+	retries *metrics.Pool  // nil without a pool
 }
 
 // headerRules are the operator's changes to header lines, compiled.

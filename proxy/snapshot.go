@@ -44,6 +44,16 @@ type Staged struct {
 // pools holds every pool that its routes name. version may still change
 // (SetVersion). Errors name the listener and the route or the address.
 func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, version int) (*Staged, error) {
+	snap, err := s.Compile(cfg, pools)
+	if err != nil {
+		return nil, err
+	}
+	return s.prepare(snap, version)
+}
+
+// Compile makes a snapshot that can be asked (Decide) and not served: nothing is
+// bound. pools is as for Prepare; nobody acquires from them.
+func (s *Server) Compile(cfg *config.Config, pools map[string]*pool.Pool) (*Snapshot, error) {
 	snap := &Snapshot{cfg: cfg, pools: pools, headerBytes: cfg.Defaults.Limits.HeaderBytes, log: cfg.Log}
 	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, dir: s.dir}
 	for i := range cfg.Listeners {
@@ -54,8 +64,11 @@ func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, versio
 		snap.listeners = append(snap.listeners, newListenerConfig(cfg, i, routes, s.metrics))
 	}
 	snap.sites = c.sites
-	return s.prepare(snap, version)
+	return snap, nil
 }
+
+// Snapshot is what serves now.
+func (s *Server) Snapshot() *Snapshot { return s.current.Load() }
 
 // PrepareSnapshot prepares to commit a compiled snapshot once more: nothing is
 // parsed or compiled, and only listeners that were closed meanwhile are bound.
@@ -125,6 +138,7 @@ func (st *Staged) Commit() {
 	}
 	s.refit(st.snap)
 	s.current.Store(st.snap)
+	s.trial.Store(nil)
 	for _, ln := range st.fresh {
 		s.listeners[ln.key] = ln
 		ln.serve()
@@ -139,6 +153,7 @@ func (st *Staged) Commit() {
 func (s *Server) refit(snap *Snapshot) {
 	s.access.configure(snap.log)
 	for _, w := range s.workers {
+		w.loop.Post(func() { w.recording.refit(snap.cfg.Record, len(s.workers)) })
 		if w.headerBytes.Swap(int64(snap.headerBytes)) != int64(snap.headerBytes) {
 			w.large.Store(w.newEngine(max(snap.headerBytes, inputSize)))
 		}

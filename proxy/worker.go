@@ -48,6 +48,7 @@ type worker struct {
 	reaping   bool
 	random    *rand.ChaCha8
 	log       *logRing
+	recording recording
 	encoders  compress.Set
 
 	dateLine   []byte

@@ -26,6 +26,9 @@ func applyCommand() *cobra.Command {
 		force     bool
 		noGuard   bool
 		confirm   time.Duration
+		hold      time.Duration
+		shadow    time.Duration
+		stage     string
 	)
 	cmd := &cobra.Command{
 		Use:   "apply FILE",
@@ -54,8 +57,13 @@ in time that it is to stay: for changes that may lock you out.`,
 			if noGuard {
 				query.Set("no_guard", "true")
 			}
-			if confirm != 0 {
-				query.Set("confirm", confirm.String())
+			if stage != "" {
+				query.Set("stage", stage)
+			}
+			for name, d := range map[string]time.Duration{"confirm": confirm, "hold": hold, "shadow": shadow} {
+				if d != 0 {
+					query.Set(name, d.String())
+				}
 			}
 			q := question{method: http.MethodPut, path: strings.TrimSuffix("/v1/config?"+query.Encode(), "?"), body: source, header: map[string]string{"Content-Type": "application/yaml"}}
 			if ifVersion > 0 {
@@ -69,6 +77,9 @@ in time that it is to stay: for changes that may lock you out.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the verdict as JSON")
 	cmd.Flags().BoolVar(&force, "force", false, "apply it also if the guard has undone it before")
 	cmd.Flags().BoolVar(&noGuard, "no-guard", false, "do not watch what it does to traffic")
+	cmd.Flags().StringVar(&stage, "stage", "", "try it first on so many `PERCENT` of the clients, step by step: 5,25,100")
+	cmd.Flags().DurationVar(&hold, "hold", 0, "how long each step of --stage lasts (default 30s)")
+	cmd.Flags().DurationVar(&shadow, "shadow", 0, "do not apply it: for `TIME` only count what it would decide otherwise")
 	cmd.Flags().DurationVar(&confirm, "confirm", 0, "undo it after `TIME` unless weir confirm is called")
 	return cmd
 }
@@ -104,6 +115,16 @@ func change(cmd *cobra.Command, c *client, q question, asJSON bool, file string)
 	}
 }
 
+// askAbout asks something about the configuration in file, and explains what is
+// wrong with it if that is the answer.
+func askAbout(cmd *cobra.Command, c *client, q question, answer any, file string) error {
+	err := c.ask(cmd.Context(), q, answer)
+	if no := (*refusal)(nil); errors.As(err, &no) {
+		return explainRefusal(cmd.ErrOrStderr(), no, file)
+	}
+	return err
+}
+
 // explainRefusal prints what is wrong with a configuration, as weir check
 // would, or leaves the one sentence of another refusal to the caller's caller.
 func explainRefusal(w io.Writer, no *refusal, file string) error {
@@ -128,6 +149,11 @@ func printVerdict(w io.Writer, v control.Verdict) error {
 		if _, err := fmt.Fprintln(w, c); err != nil {
 			return err
 		}
+	}
+	if v.Trial != nil {
+		printTrial(w, v.Trial)
+		_, err := fmt.Fprintln(w, "weir trial shows how it goes, weir trial abort ends it")
+		return err
 	}
 	text := fmt.Sprintf("version %d runs (was %d), after %.0f ms", v.Version, v.Previous, v.TookMS)
 	if v.Result == "unchanged" {

@@ -125,6 +125,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	fmt.Fprintf(w, "\n%s, %s in flight, up %s\n", readiness, plural(s.Traffic.InFlight, "request"), ago(now, s.Started))
 	fmt.Fprintf(w, "file %s: %s\n", s.File.Path, s.File.State)
 	printGuard(w, s.Guard)
+	printTrial(w, s.Trial)
 	for _, text := range s.Warnings {
 		fmt.Fprintf(w, "WARNING: %s\n", text)
 	}

@@ -47,7 +47,8 @@ func (a *api) apply(w http.ResponseWriter, r *http.Request) error {
 	return a.verdict(w, v, err)
 }
 
-// applyOptions reads ?force=true, ?no_guard=true and ?confirm=5m.
+// applyOptions reads ?force=true, ?no_guard=true, ?confirm=5m,
+// ?stage=5,25,100&hold=30s and ?shadow=10m.
 func applyOptions(q url.Values) (o control.ApplyOptions, err error) {
 	for key, values := range q {
 		value := values[len(values)-1]
@@ -57,17 +58,106 @@ func applyOptions(q url.Values) (o control.ApplyOptions, err error) {
 		case "no_guard":
 			o.NoGuard, err = strconv.ParseBool(value)
 		case "confirm":
-			if o.Confirm, err = time.ParseDuration(value); err == nil && o.Confirm <= 0 {
-				err = errors.New("not a time to come")
-			}
+			o.Confirm, err = someTime(value)
+		case "hold":
+			o.Hold, err = someTime(value)
+		case "shadow":
+			o.Shadow, err = someTime(value)
+		case "stage":
+			o.Stage, err = steps(value)
 		default:
 			err = errors.New("not known")
 		}
 		if err != nil {
-			return o, newProblem(http.StatusBadRequest, "", fmt.Sprintf("%s=%s; want force=true, no_guard=true or confirm=5m", printable(key, 64), printable(value, 64)))
+			return o, newProblem(http.StatusBadRequest, "", fmt.Sprintf("%s=%s; want force=true, no_guard=true, confirm=5m, stage=5,25,100 with hold=30s, or shadow=10m", printable(key, 64), printable(value, 64)))
 		}
 	}
-	return o, nil
+	switch {
+	case len(o.Stage) > 0 && o.Shadow > 0:
+		err = newProblem(http.StatusBadRequest, "", "a change is staged or a shadow, not both")
+	case len(o.Stage) > 0 && o.Hold == 0:
+		o.Hold = defaultHold
+	case len(o.Stage) == 0 && o.Hold > 0:
+		err = newProblem(http.StatusBadRequest, "", "hold is how long each step of stage lasts; there is no stage")
+	case (len(o.Stage) > 0 || o.Shadow > 0) && (o.Confirm > 0 || o.NoGuard):
+		err = newProblem(http.StatusBadRequest, "", "a change that is tried first is neither confirmed nor unguarded")
+	}
+	return o, err
+}
+
+const defaultHold = 30 * time.Second
+
+func someTime(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err == nil && d <= 0 {
+		err = errors.New("not a time to come")
+	}
+	return d, err
+}
+
+// steps reads growing percentages: 5,25,100.
+func steps(text string) ([]int, error) {
+	var out []int
+	last := 0
+	for word := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(word), "%"))
+		if err != nil || n <= last || n > 100 {
+			return nil, errors.New("not growing percentages")
+		}
+		out, last = append(out, n), n
+	}
+	return out, nil
+}
+
+// trial answers with the change that is being tried, or the last one that was.
+func (a *api) trial(w http.ResponseWriter, _ *http.Request) error {
+	t := a.control.Trial()
+	if t == nil {
+		return newProblem(http.StatusNotFound, "no-trial", control.ErrNoTrial.Error()).titled("No trial")
+	}
+	return writeJSON(w, t)
+}
+
+// endTrial promotes what is being tried, or aborts it: {"do":"promote"}.
+func (a *api) endTrial(w http.ResponseWriter, r *http.Request) error {
+	const want = `{"do":"promote"} or {"do":"abort"}`
+	var body struct {
+		Do string `json:"do"`
+	}
+	if err := readJSON(w, r, &body, want); err != nil {
+		return err
+	}
+	if body.Do != "promote" && body.Do != "abort" {
+		return newProblem(http.StatusBadRequest, "", "want "+want)
+	}
+	v, err := a.control.EndTrial(r.Context(), body.Do == "promote", control.Origin{Kind: "api", Author: author(r)})
+	if errors.Is(err, control.ErrNoTrial) {
+		return newProblem(http.StatusConflict, "no-trial", err.Error()).titled("No trial")
+	}
+	return a.verdict(w, v, err)
+}
+
+// replay decides the recorded requests under another configuration.
+func (a *api) replay(w http.ResponseWriter, r *http.Request) error {
+	source, err := readBody(w, r, maxConfig)
+	if err != nil {
+		return err
+	}
+	out, err := a.control.Replay(r.Context(), source)
+	switch {
+	case len(out.Problems) > 0:
+		p := newProblem(http.StatusUnprocessableEntity, "config-rejected", fmt.Sprintf("the configuration has %d problems", len(out.Problems))).titled("Configuration rejected")
+		p.Problems = out.Problems
+		return p
+	case err != nil:
+		return newProblem(http.StatusUnprocessableEntity, "config-failed", err.Error()).titled("Configuration could not be compiled")
+	}
+	return writeJSON(w, out)
+}
+
+// recorded answers with the requests that were recorded.
+func (a *api) recorded(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, map[string]any{"requests": a.control.Recorded()})
 }
 
 // confirm keeps a change that would be undone otherwise.

@@ -49,6 +49,9 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	if hash == run.version.Hash {
 		return c.unchanged(disk, o)
 	}
+	if c.trial != nil {
+		return c.fail(disk, o, fromFile, errTrial)
+	}
 	if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
 		return c.refuseUndone(*bad, disk, o, fromFile)
 	}
@@ -63,6 +66,20 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 		return c.fail(disk, o, fromFile, err)
 	}
 	return c.report(run, plan(run.cfg, cfg), v, o, began)
+}
+
+// applyTried is apply for a change that is tried first.
+func (c *Controller) applyTried(ctx context.Context, source []byte, o Origin, opts ApplyOptions) (Verdict, error) {
+	cfg, err := config.Parse(c.o.Path, source, c.o.Env)
+	if err != nil {
+		return c.reject(source, o, false, err), nil
+	}
+	if hash := history.Hash(source); hash == c.current.Load().version.Hash {
+		return c.unchanged(c.disk(source, false), o), nil
+	} else if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
+		return c.refuseUndone(*bad, file{}, o, false), nil
+	}
+	return c.try(ctx, source, cfg, o, opts)
 }
 
 // carry takes ch from prepare to commit and publishes it. An error means that

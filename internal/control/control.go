@@ -77,6 +77,7 @@ type Verdict struct {
 	Message  string          `json:"message,omitempty"`
 	TookMS   float64         `json:"took_ms"`
 
+	Trial     *Trial    `json:"trial,omitempty"`        // Result is Staged
 	Watched   time.Time `json:"watched_until,omitzero"` // by the guard
 	ConfirmBy time.Time `json:"confirm_by,omitzero"`    // or it is undone
 }
@@ -88,10 +89,12 @@ type Controller struct {
 	log     *zap.Logger
 	gauges  *gauges
 	events  events
-	history *history.Store        // from Start on
-	boot    *config.Config        // what Start ran: some settings stay as they were then
-	execs   health.ExecLimit      // of the commands that probe, in all pools together
-	guard   guard                 // the writer's
+	history *history.Store   // from Start on
+	boot    *config.Config   // what Start ran: some settings stay as they were then
+	execs   health.ExecLimit // of the commands that probe, in all pools together
+	guard   guard            // the writer's
+	trial   *trial           // the writer's; nil: nothing is tried
+	tried   atomic.Pointer[Trial]
 	notices sync.WaitGroup        // programs that are being told something
 	guarded atomic.Pointer[watch] // guard.watch, for readers
 
@@ -249,6 +252,9 @@ type ApplyOptions struct {
 	IfVersion int           // as Apply's
 	Force     bool          // also if the guard has undone these bytes before
 	NoGuard   bool          // what it does to traffic is not watched
+	Stage     []int         // it is tried by so many percent of the clients first, step by step; growing
+	Hold      time.Duration // how long each step lasts
+	Shadow    time.Duration // it is only asked, for so long, what it would make of each request
 	Confirm   time.Duration // it is undone after this time unless Confirm is called; 0: it stays
 }
 
@@ -260,6 +266,9 @@ func (c *Controller) ApplyWith(ctx context.Context, source []byte, o Origin, opt
 		if n := c.current.Load().version.Number; opts.IfVersion != 0 && opts.IfVersion != n {
 			v := c.refuse(fmt.Sprintf("version %d is running, not %d", n, opts.IfVersion))
 			return v, fmt.Errorf("%w: %s", ErrVersionConflict, v.Message)
+		}
+		if opts.Shadow > 0 || len(opts.Stage) > 0 {
+			return c.applyTried(ctx, source, o, opts)
 		}
 		return c.apply(ctx, source, o, false, opts), nil
 	})
@@ -335,6 +344,9 @@ func (c *Controller) Close(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("control: a change is still being made: %w", ctx.Err())
 		}
+	}
+	if c.trial != nil { // nobody else writes any more
+		c.abortTrial("aborted", "Weir ends")
 	}
 	c.notices.Wait() // none takes longer than notifyTime
 	if v := c.current.Load(); v != nil {

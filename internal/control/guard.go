@@ -184,7 +184,7 @@ func (c *Controller) watch(w *watch, n int) {
 
 // guardDue is how long the guard has nothing to look at.
 func (c *Controller) guardDue() time.Duration {
-	if c.guard.watch != nil || c.history.State().Unconfirmed != 0 {
+	if c.guard.watch != nil || c.trial != nil || c.history.State().Unconfirmed != 0 {
 		return guardEvery
 	}
 	return baselineEvery
@@ -193,6 +193,7 @@ func (c *Controller) guardDue() time.Duration {
 // guardTick looks at what is watched, and acts.
 func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 	c.unconfirmed(ctx, now)
+	c.trialTick(ctx, now)
 	w := c.guard.watch
 	if w == nil {
 		if now.Sub(c.guard.updated) >= baselineEvery {
@@ -211,9 +212,11 @@ func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 	}
 }
 
-func (w *watch) names() []routeName {
+func (w *watch) names() []routeName { return sortedNames(w.routes) }
+
+func sortedNames[T any](routes map[routeName]T) []routeName {
 	var names []routeName
-	for n := range w.routes {
+	for n := range routes {
 		names = append(names, n)
 	}
 	slices.SortFunc(names, func(a, b routeName) int {

@@ -16,6 +16,9 @@ import (
 func (c *Controller) rollback(ctx context.Context, to int, o Origin) (Verdict, error) {
 	began := time.Now()
 	run := c.current.Load()
+	if c.trial != nil { // who goes back does not want to go forward
+		c.abortTrial("aborted", "by a rollback"+by(o))
+	}
 	o.Kind = "rollback"
 	target, err := rollbackTarget(c.history.List(), run.version, to)
 	if err != nil {

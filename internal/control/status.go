@@ -29,6 +29,7 @@ type Status struct {
 	Ready    bool          `json:"ready"`
 	Pinned   *Pin          `json:"pinned,omitempty"`
 	Guard    *Guarded      `json:"guard,omitempty"`       // a change that is being watched
+	Trial    *Trial        `json:"trial,omitempty"`       // a change that is tried first
 	Confirm  *Unconfirmed  `json:"unconfirmed,omitempty"` // a change that is undone unless it is confirmed
 	File     File          `json:"file"`
 	Restart  []Change      `json:"restart_needed,omitempty"` // settings that differ from what this process started with
@@ -71,6 +72,9 @@ func (c *Controller) Status() Status {
 		History: HistoryStatus{Dir: c.history.Dir(), Versions: len(c.history.List())},
 	}
 	s.Guard = c.guarded.Load().guarded()
+	if t := c.tried.Load(); t != nil && t.Ended == "" {
+		s.Trial = t
+	}
 	if st := c.history.State(); st.Unconfirmed != 0 {
 		s.Confirm = &Unconfirmed{Version: st.Unconfirmed, By: st.ConfirmBy}
 	}

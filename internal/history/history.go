@@ -26,6 +26,7 @@ import (
 const (
 	Applied    = "applied"     // it was accepted and committed
 	RolledBack = "rolled_back" // it was accepted, and then undone
+	Staged     = "staged"      // it is tried by some of the clients, and does not run yet
 )
 
 // ErrNotFound is returned for a version that is not, or no longer, kept.

@@ -17,6 +17,9 @@ type routeLoop struct {
 	bytesOut  counter
 }
 
+// NewRoute returns counters that no registry shows.
+func NewRoute(loops int) *Route { return &Route{loops: newPerLoop[routeLoop](loops)} }
+
 // Begin counts a request in. End must be called once for it.
 func (m *Route) Begin(loop int) { m.loops.of(loop).begun.add(1) }
 
