@@ -49,6 +49,9 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	if hash == run.version.Hash {
 		return c.unchanged(disk, o)
 	}
+	if !opts.Force && c.frozen(began) {
+		return c.hold(source, hash, o, fromFile)
+	}
 	if c.trial != nil {
 		return c.fail(disk, o, fromFile, errTrial)
 	}
@@ -78,6 +81,9 @@ func (c *Controller) applyTried(ctx context.Context, source []byte, o Origin, op
 		return c.unchanged(c.disk(source, false), o), nil
 	} else if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
 		return c.refuseUndone(*bad, file{}, o, false), nil
+	}
+	if !opts.Force && c.frozen(time.Now()) {
+		return c.hold(source, history.Hash(source), o, false), nil
 	}
 	return c.try(ctx, source, cfg, o, opts)
 }
@@ -116,7 +122,7 @@ func (c *Controller) record(ch change) (history.Version, error) {
 	if v.Number == 0 {
 		c.history.SetKeep(ch.cfg.History.Keep)
 		st := ch.pin
-		st.Running = before.Running
+		st.Running, st.Freeze = before.Running, before.Freeze
 		if st.Pinned {
 			if err := c.restore(st); err != nil {
 				return history.Version{}, err
@@ -128,7 +134,7 @@ func (c *Controller) record(ch change) (history.Version, error) {
 		}
 	}
 	st := ch.pin
-	st.Running = v.Number
+	st.Running, st.Freeze = v.Number, before.Freeze
 	switch {
 	case ch.confirmIn > 0:
 		st.Unconfirmed, st.ConfirmBy = v.Number, time.Now().UTC().Add(ch.confirmIn).Truncate(time.Millisecond)
@@ -193,7 +199,7 @@ func (c *Controller) unchanged(disk file, o Origin) Verdict {
 	st := next.pin
 	st.Running = old.version.Number
 	before := c.history.State()
-	st.Unconfirmed, st.ConfirmBy = before.Unconfirmed, before.ConfirmBy
+	st.Unconfirmed, st.ConfirmBy, st.Freeze = before.Unconfirmed, before.ConfirmBy, before.Freeze
 	if err := c.restore(st); err != nil {
 		c.log.Warn("configuration state is not recorded", zap.Error(err))
 	}

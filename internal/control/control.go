@@ -77,6 +77,7 @@ type Verdict struct {
 	Message  string          `json:"message,omitempty"`
 	TookMS   float64         `json:"took_ms"`
 
+	Held      int       `json:"held,omitempty"`         // as this version; Result is Held
 	Trial     *Trial    `json:"trial,omitempty"`        // Result is Staged
 	Watched   time.Time `json:"watched_until,omitzero"` // by the guard
 	ConfirmBy time.Time `json:"confirm_by,omitzero"`    // or it is undone
@@ -250,7 +251,7 @@ func (c *Controller) Apply(ctx context.Context, source []byte, o Origin, ifVersi
 // ApplyOptions are what can be asked of a change.
 type ApplyOptions struct {
 	IfVersion int           // as Apply's
-	Force     bool          // also if the guard has undone these bytes before
+	Force     bool          // also if the guard has undone these bytes before, and during a freeze
 	NoGuard   bool          // what it does to traffic is not watched
 	Stage     []int         // it is tried by so many percent of the clients first, step by step; growing
 	Hold      time.Duration // how long each step lasts

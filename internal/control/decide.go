@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"weir/internal/history"
 )
@@ -27,7 +28,7 @@ type decision struct {
 // decide chooses what a starting Weir runs, so that starting never depends on
 // the last edit being right. versions are oldest first. The error says that
 // there is nothing to run, or what strict does not forgive.
-func decide(f seen, versions []history.Version, st history.State, strict bool) (decision, error) {
+func decide(f seen, versions []history.Version, st history.State, now time.Time, strict bool) (decision, error) {
 	good := goodVersions(versions)
 	if len(good) == 0 {
 		if f.err != nil {
@@ -52,6 +53,10 @@ func decide(f seen, versions []history.Version, st history.State, strict bool) (
 		}
 	case f.hash == newest.Hash:
 		d.state = InSync
+	case now.Before(st.Freeze.Until):
+		d.state = Held
+		d.loud = fmt.Sprintf("%s is held: the configuration is frozen until %s (%s)",
+			f.path, st.Freeze.Until.Local().Format(time.DateTime), st.Freeze.Why)
 	case st.Pinned && f.hash == st.FileHash:
 		d.state, d.pin = Ignored, st
 		d.loud = fmt.Sprintf("%s is ignored until it is edited again or unpinned: %s", f.path, st.Reason)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/internal/history"
 )
@@ -39,7 +40,7 @@ func TestDecide(t *testing.T) {
 			s.err = errors.New("line 3: no")
 		}
 		st := history.State{Pinned: pinned != "", FileHash: pinned, Reason: "because"}
-		d, err := decide(s, tale(versions), st, strict)
+		d, err := decide(s, tale(versions), st, time.Now(), strict)
 		got := fmt.Sprintf("version %d, %s", d.version, d.state)
 		switch {
 		case err != nil:

@@ -13,14 +13,14 @@ import (
 // What the configuration file is to what runs.
 const (
 	InSync  = "in_sync" // it runs
-	Ignored = "ignored" // pinned
+	Ignored = "ignored" // pinned; see Held, too
 	Missing = "missing"
 )
 
 // File is the configuration file as the operator should see it.
 type File struct {
 	Path     string          `json:"path"`
-	State    string          `json:"state"` // in_sync, rejected, ignored, missing
+	State    string          `json:"state"` // in_sync, rejected, ignored, held, missing
 	Since    time.Time       `json:"since"` // of the state
 	Problems config.Problems `json:"problems,omitempty"`
 	Message  string          `json:"message,omitempty"`
@@ -62,7 +62,7 @@ func (c *Controller) fileChanged(ctx context.Context, source []byte, o Origin) V
 	if run.pin.Pinned && hash == run.pin.FileHash {
 		return c.ignored(source, o)
 	}
-	if o.Kind == "file" && run.file.State == Rejected && run.file.hash == hash {
+	if o.Kind == "file" && (run.file.State == Rejected || run.file.State == Held) && run.file.hash == hash && !(run.file.State == Held && !c.frozen(time.Now())) {
 		return c.refuse("it was rejected before") // and told: the watcher only repeats itself
 	}
 	return c.apply(ctx, source, o, true, ApplyOptions{})

@@ -184,7 +184,7 @@ func (c *Controller) watch(w *watch, n int) {
 
 // guardDue is how long the guard has nothing to look at.
 func (c *Controller) guardDue() time.Duration {
-	if c.guard.watch != nil || c.trial != nil || c.history.State().Unconfirmed != 0 {
+	if c.guard.watch != nil || c.trial != nil || c.history.State().Unconfirmed != 0 || !c.history.State().Freeze.Until.IsZero() {
 		return guardEvery
 	}
 	return baselineEvery
@@ -194,6 +194,7 @@ func (c *Controller) guardDue() time.Duration {
 func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 	c.unconfirmed(ctx, now)
 	c.trialTick(ctx, now)
+	c.thawTick(ctx, now)
 	w := c.guard.watch
 	if w == nil {
 		if now.Sub(c.guard.updated) >= baselineEvery {

@@ -17,6 +17,7 @@ type gauges struct {
 	last    prometheus.Gauge
 	applies *prometheus.CounterVec
 	guarded *prometheus.CounterVec
+	frozen  prometheus.Gauge
 }
 
 func newGauges(r *metrics.Registry) (*gauges, error) {
@@ -26,6 +27,9 @@ func newGauges(r *metrics.Registry) (*gauges, error) {
 		}),
 		pinned: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_config_pinned", Help: "1 while the configuration file is ignored, after a rollback for example.",
+		}),
+		frozen: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_config_frozen", Help: "1 while changes are recorded and not applied.",
 		}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_config_last_apply_timestamp_seconds", Help: "When a configuration was last committed, in seconds since 1970.",
@@ -43,7 +47,7 @@ func newGauges(r *metrics.Registry) (*gauges, error) {
 	for _, result := range []string{"applied", "rejected", "rolled_back"} {
 		g.applies.WithLabelValues(result) // a series that starts at 0 can be alerted on
 	}
-	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies, g.guarded} {
+	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies, g.guarded, g.frozen} {
 		if err := r.Prometheus().Register(c); err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 		c.log.Error("history", zap.String("dir", c.history.Dir()), zap.Error(err))
 	}
 	versions := c.history.List()
-	d, err := decide(f, versions, c.history.State(), c.o.Strict)
+	d, err := decide(f, versions, c.history.State(), time.Now(), c.o.Strict)
 	if err != nil {
 		return fmt.Errorf("%w (looked in %s)", err, c.history.Dir())
 	}
@@ -68,6 +68,14 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 	}
 	if d.state == Rejected {
 		c.startRejected(disk, f.err)
+	}
+	if c.frozen(time.Now()) {
+		c.gauges.frozen.Set(1)
+	}
+	if d.state == Held {
+		next := *c.current.Load()
+		next.file.State, next.file.Message = Held, d.loud
+		c.current.Store(&next)
 	}
 	if d.loud != "" {
 		c.log.Warn(d.loud, zap.Int("version", v.Number))

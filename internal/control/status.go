@@ -28,6 +28,7 @@ type Status struct {
 	Started  time.Time     `json:"started"` // this process runs something
 	Ready    bool          `json:"ready"`
 	Pinned   *Pin          `json:"pinned,omitempty"`
+	Frozen   *Frozen       `json:"frozen,omitempty"`
 	Guard    *Guarded      `json:"guard,omitempty"`       // a change that is being watched
 	Trial    *Trial        `json:"trial,omitempty"`       // a change that is tried first
 	Confirm  *Unconfirmed  `json:"unconfirmed,omitempty"` // a change that is undone unless it is confirmed
@@ -71,6 +72,9 @@ func (c *Controller) Status() Status {
 		Restart: waiting(c.boot, v.cfg),
 		History: HistoryStatus{Dir: c.history.Dir(), Versions: len(c.history.List())},
 	}
+	if f := c.history.State().Freeze; time.Now().Before(f.Until) {
+		s.Frozen = (*Frozen)(&f)
+	}
 	s.Guard = c.guarded.Load().guarded()
 	if t := c.tried.Load(); t != nil && t.Ended == "" {
 		s.Trial = t
@@ -110,6 +114,10 @@ func warnings(s Status) []string {
 	}
 	if s.Pinned != nil {
 		w = append(w, fmt.Sprintf("pinned, %s is ignored: %s", s.File.Path, s.Pinned.Reason))
+	}
+	if s.Frozen != nil {
+		w = append(w, fmt.Sprintf("frozen until %s: changes are recorded and not applied: %s",
+			s.Frozen.Until.Local().Format(time.DateTime), s.Frozen.Why))
 	}
 	if s.Confirm != nil {
 		w = append(w, fmt.Sprintf("version %d is undone at %s unless it is confirmed: weir confirm",

@@ -125,7 +125,9 @@ func TestStage(t *testing.T) {
 func TestStagePromotesItself(t *testing.T) {
 	a, b := testkit.NewBackend(t, testkit.Answer(200, "a")), testkit.NewBackend(t, testkit.Answer(200, "b"))
 	r := newRig(t, trusting(a, "")).start()
-	e := r.trialEnds(func() { r.stage(trusting(b, ""), control.ApplyOptions{Stage: []int{30, 60, 100}, Hold: 300 * time.Millisecond}) })
+	e := r.trialEnds(func() {
+		r.stage(trusting(b, ""), control.ApplyOptions{Stage: []int{30, 60, 100}, Hold: 300 * time.Millisecond})
+	})
 	if e.What != "promoted" || e.Version != 2 {
 		t.Fatalf("event %+v", e)
 	}

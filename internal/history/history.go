@@ -26,6 +26,7 @@ import (
 const (
 	Applied    = "applied"     // it was accepted and committed
 	RolledBack = "rolled_back" // it was accepted, and then undone
+	Held       = "held"        // it was right, and came while changes were not applied
 	Staged     = "staged"      // it is tried by some of the clients, and does not run yet
 )
 
@@ -45,6 +46,14 @@ type Version struct {
 	Note       string    `json:"note,omitempty"`
 	Guard      *Guard    `json:"guard,omitempty"` // what became of traffic; nil: nobody has said
 	Size       int       `json:"size"`            // bytes of source
+}
+
+// Freeze is a time in which changes are not applied.
+type Freeze struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"` // zero: there is none
+	By    string    `json:"by,omitempty"`
+	Why   string    `json:"why,omitempty"`
 }
 
 // Guard is what a version did to the routes that it touched. Stored as it is: the
@@ -81,6 +90,8 @@ type State struct {
 
 	Unconfirmed int       `json:"unconfirmed,omitempty"` // number of the version that is undone unless it is confirmed; 0: none
 	ConfirmBy   time.Time `json:"confirm_by,omitzero"`
+
+	Freeze Freeze `json:"freeze,omitzero"`
 }
 
 // Store is one history directory, locked for this process. Its methods may be
