@@ -37,6 +37,8 @@ type site struct {
 	compress bool
 	hello    int // version of the PROXY header for backends; 0: none
 
+	loadHeader string // of answers, in which backends tell their load; in lower case, "": none
+
 	allow, deny cidr.Set
 	limit       *limit           // nil: none
 	guard       *basicauth.Guard // nil: nobody is asked for a password
@@ -289,6 +291,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		}
 		p := c.cfg.Pool(r.Pool)
 		s.keep, s.hello = p.KeepAlive, helloOf(p.SendProxyProtocol)
+		s.loadHeader = strings.ToLower(p.Health.LoadHeader)
 		s.hashes, s.hashKey = p.Balance == pool.ConsistentHash, hashKeyOf(p.HashKey)
 		if s.hello > 0 {
 			s.keep = config.KeepAlive{} // a connection is one client's

@@ -19,6 +19,8 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 		HashBalanceFactor: float64(p.HashBalance) / 100,
 		SlowStart:         p.SlowStart,
 		PanicThreshold:    p.Health.PanicThreshold,
+		Heartbeat:         p.Health.Heartbeat.TTL,
+		FollowLoad:        p.Health.LoadHeader != "",
 		Passive: pool.Passive{
 			Enforce:           p.Health.Passive.Enforce,
 			ConsecutiveErrors: p.Health.Passive.ConsecutiveErrors,
@@ -26,7 +28,13 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 			MaxEjection:       p.Health.Passive.MaxEjection,
 			MaxEjected:        p.Health.Passive.MaxEjected,
 			HalfOpen:          p.Health.Passive.HalfOpen,
+			Count:             pool.FaultsOf(p.Health.Passive.Count),
 		},
+	}
+	if r := p.Health.Passive.SuccessRate; r.Enabled {
+		s.Passive.SuccessRate = pool.SuccessRate{
+			Interval: r.Interval, Deviations: r.Deviations, MinBackends: r.MinBackends, MinRequests: r.MinRequests,
+		}
 	}
 	for _, b := range p.Backends {
 		weight := b.Weight
