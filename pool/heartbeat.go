@@ -140,8 +140,9 @@ func (p *Pool) listen(now time.Time) {
 	if p.spec.Heartbeat == 0 {
 		return
 	}
+	again := fmt.Sprintf("its last heartbeat is within %v", p.spec.Heartbeat) // where the ttl has grown
 	for _, b := range p.order {
-		p.feel(b, now, fmt.Sprintf("its last heartbeat is within %v", p.spec.Heartbeat))
+		p.feel(b, now, again)
 	}
 }
 

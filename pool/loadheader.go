@@ -103,11 +103,12 @@ func (f *following) hear(d tally, now time.Time) {
 }
 
 // adapt makes the weight what the load says, if that is a tenth more or less
-// than it is, and reports whether it did.
+// than it is, or all or the least that can be, and reports whether it did.
 func (f *following) adapt() bool {
-	less := min(100-loadFloor, int(math.Round(100*f.level)))
+	const most = 100 - loadFloor
+	less := min(most, int(math.Round(100*f.level)))
 	change := max(less-f.less, f.less-less)
-	if change == 0 || change < max(2, (100-f.less)/10) && less > 0 {
+	if change == 0 || change < max(2, (100-f.less)/10) && 0 < less && less < most {
 		return false
 	}
 	f.less = less

@@ -19,10 +19,11 @@ func TestAllocationsOfARequest(t *testing.T) {
 	const hello = "\r\n\r\nhello"
 	chunks := cannedBackend(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x\r\n world\r\n0\r\n\r\n")
 	backend := cannedBackend(t, "HTTP/1.1 200 OK\r\nServer: canned\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello")
+	loads := cannedBackend(t, "HTTP/1.1 200 OK\r\nX-Load: 0.35\r\nContent-Length: 5\r\n\r\nhello")
 	w := testkit.Start(t, `
 log: {access: false}
-listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
-pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}}
+listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: loads, match: {hosts: [loads.example]}, pool: loads}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
+pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}, loads: {backends: [{address: "`+loads+`"}], health: {load_header: X-Load}}}
 `)
 	f := func(what string, most float64, request, end string) {
 		t.Helper()
@@ -55,6 +56,7 @@ pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{addres
 	f("a path that is normalised", 0, "GET /a/../b//c/%7Ed HTTP/1.1\r\nHost: a.example\r\n\r\n", hello)
 	f("an answer of Weir's", 0, "GET /none HTTP/1.1\r\nHost: c.example\r\n\r\n", "this host and path\n")
 	f("chunks", 0, "GET / HTTP/1.1\r\nHost: chunks.example\r\n\r\n", "0\r\n\r\n")
+	f("a load in the answer", 0, "GET / HTTP/1.1\r\nHost: loads.example\r\n\r\n", hello)
 }
 
 // ask sends a request and reads until the answer's last byte.
