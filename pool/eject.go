@@ -87,7 +87,7 @@ func (p *Pool) eject(b *Backend, reason, cause string, now time.Time) {
 	b.ejectedUntil = now.Add(d)
 	b.ejectCause = cause
 	b.metrics.Ejected(reason)
-	p.change(b, now, EventEjected, fmt.Sprintf("%s; out for %v", cause, d.Round(time.Millisecond)))
+	p.change(b, now, EventEjected, fmt.Sprintf("%s; out for %v", cause, roughly(d)))
 }
 
 // wouldEject says that b would be out if ejection were enforced, and does not
@@ -99,7 +99,15 @@ func (p *Pool) wouldEject(b *Backend, reason, cause string, now time.Time) {
 	d := ejectionTime(p.spec.Passive, 1, p.rand())
 	b.wouldReturn = now.Add(d)
 	b.metrics.WouldEject(reason)
-	p.change(b, now, EventWouldEject, fmt.Sprintf("%s; would be out for %v", cause, d.Round(time.Millisecond)))
+	p.change(b, now, EventWouldEject, fmt.Sprintf("%s; would be out for %v", cause, roughly(d)))
+}
+
+// roughly is a duration for people: jitter makes digits that say nothing.
+func roughly(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(100 * time.Millisecond)
 }
 
 // forgive lets past ejections fade: one for each first-ejection time that the

@@ -66,8 +66,9 @@ func (f *Faults) status(n int) bool {
 	return f.statuses[n/64]&(1<<(n%64)) != 0
 }
 
-// Answered is the Outcome of a complete answer with that status: BadStatus if
-// the pool takes it for an error of the backend, else Success.
+// Answered is the Outcome of an answer with that status, if nothing else is wrong
+// with it: BadStatus if the pool takes it for an error of the backend, else
+// Success.
 func (l *Lease) Answered(status int) Outcome {
 	if status < leastFault || !l.b.pool.faults.Load().status(status) {
 		return Success

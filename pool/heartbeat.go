@@ -83,9 +83,9 @@ func (p *Pool) Heartbeat(address string, r health.Report) (Pulse, error) {
 	again := "first heartbeat"
 	switch {
 	case h.down != "":
-		again = "it says that it is up again"
+		again = "it no longer says that it is down"
 	case !h.last.IsZero():
-		again = fmt.Sprintf("a heartbeat again, after %v", now.Sub(h.last).Round(time.Millisecond))
+		again = fmt.Sprintf("a heartbeat again, after %v", roughly(now.Sub(h.last)))
 	}
 	h.last, h.down = now, saysDown(r)
 	p.advise(b, r, heartbeats, now)

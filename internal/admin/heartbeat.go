@@ -70,6 +70,6 @@ func (a *api) logBeat(r *http.Request, err error) {
 		return
 	}
 	a.log.Warn("heartbeat refused", zap.String("author", author(r)), zap.String("path", printable(r.URL.Path, 256)),
-		zap.Int("status", asProblem(err).Status), zap.Error(err), zap.Int("more_before", l.left))
+		zap.Int("status", asProblem(err).Status), zap.Error(err), zap.Int("suppressed", l.left))
 	l.next, l.left = now.Add(beatLogEvery), 0
 }
