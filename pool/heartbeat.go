@@ -140,7 +140,7 @@ func (p *Pool) listen(now time.Time) {
 	if p.spec.Heartbeat == 0 {
 		return
 	}
-	again := fmt.Sprintf("its last heartbeat is within %v", p.spec.Heartbeat) // where the ttl has grown
+	again := fmt.Sprintf("heartbeats are due within %v now", p.spec.Heartbeat) // that is more than it was
 	for _, b := range p.order {
 		p.feel(b, now, again)
 	}

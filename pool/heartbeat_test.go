@@ -181,6 +181,9 @@ func TestHeartbeatsOutliveReloads(t *testing.T) {
 		with(time.Minute, "a*3", "b")
 		serving(t, p, "ab")
 		want(t, j, "6s a up")
+		if got := j.raw[len(j.raw)-1].Cause; got != "heartbeats are due within 1m0s now" {
+			t.Errorf("cause %q", got)
+		}
 		with(5*time.Second, "a", "b")
 		serving(t, p, "b")
 		time.Sleep(2 * time.Second)
