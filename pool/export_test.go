@@ -16,6 +16,25 @@ var (
 // More of it.
 var RampWeight = rampWeight
 
+// Sample is what one backend did in an interval.
+type Sample struct{ Requests, Errors int }
+
+// Outliers returns which of the samples are far off, the worst first.
+func Outliers(samples []Sample, deviations float64) (found []int) {
+	all, place := make([]sample, len(samples)), make(map[*Backend]int)
+	for i, s := range samples {
+		all[i] = sample{new(Backend), float64(s.Requests), float64(s.Errors)}
+		place[all[i].b] = i
+	}
+	for _, o := range outliers(all, deviations) {
+		found = append(found, place[o.b])
+	}
+	return found
+}
+
+// OddsAgainst is a logarithm.
+var OddsAgainst = oddsAgainst
+
 // CountedInFlight adds up what the loops' cursors hold for the bounds of a ring.
 func CountedInFlight(p *Pool) (n int64) {
 	for i := range p.cursors {

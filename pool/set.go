@@ -61,8 +61,8 @@ func (p *Pool) buildSet(now time.Time) *Set {
 // ready is the operator's axis: state and weight let it have requests.
 func (b *Backend) ready() bool { return b.admin == Ready && b.weight() > 0 && !b.advice.refuses() }
 
-// serving is the probes' axis, and the name's.
-func (b *Backend) serving() bool { return b.verdict == up && b.located() }
+// serving is the probes' axis, the heartbeats' and the name's.
+func (b *Backend) serving() bool { return b.verdict == up && b.beat.out == "" && b.located() }
 
 // trusted is the traffic's axis.
 func (b *Backend) trusted() bool { return b.ejectedUntil.IsZero() }
@@ -114,8 +114,9 @@ func (p *Pool) weights(group []*Backend, now time.Time) []int {
 	w := make([]int, len(group))
 	for i, b := range group {
 		w[i] = rampWeight(p.weight(b), b.rampFrom, now, slowStart)
+		b.grown = w[i] / max(1, p.weight(b))
 		if p.spec.Balance != RoundRobin {
-			w[i] = b.advice.apply(w[i])
+			w[i] = b.ownWord(w[i])
 		}
 	}
 	return w

@@ -218,14 +218,12 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	b.Metrics().Observe(ex.w.id, at.status, at.first)
 	lease.Observe(at.first)
 	ex.remember(at.first)
+	ex.noteLoad(&lease)
 	if ex.wantsOther() && ex.findOther(b) {
 		ex.giveUp(up)
 		at.took, at.reason = at.first, metrics.BadStatus
 		b.Metrics().Error(ex.w.id, metrics.BadStatus)
-		v := verdict{outcome: pool.Success, reason: metrics.BadStatus}
-		if isBadStatus(at.status) { // a listed 500 says no more of a backend than another
-			v.outcome = pool.BadStatus
-		}
+		v := verdict{outcome: lease.Answered(at.status), reason: metrics.BadStatus}
 		lease.Done(v.outcome)
 		return v, false
 	}
@@ -236,8 +234,8 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	v := ex.reply(up)
 	at.took = ex.w.loop.Now().Sub(start)
 	at.reason = v.reason
-	if v.outcome == pool.Success && isBadStatus(at.status) {
-		v.outcome = pool.BadStatus
+	if v.outcome == pool.Success {
+		v.outcome = lease.Answered(at.status)
 	}
 	if v.outcome.Bad() && v.reason != metrics.NoReason {
 		b.Metrics().Error(ex.w.id, v.reason)
@@ -262,9 +260,6 @@ func (ex *exchange) drop(up *upConn) {
 	ex.cc.SetHangupTarget(nil, 0)
 	up.close()
 }
-
-// isBadStatus lists the statuses by which a backend says that it cannot serve.
-func isBadStatus(status int) bool { return status >= 502 && status <= 504 }
 
 // failed tells the pool and the metrics of an attempt without an answer.
 func (ex *exchange) failed(lease pool.Lease, f failure, start time.Time) verdict {
@@ -443,6 +438,7 @@ func (ex *exchange) sendInterim() error {
 		return nil
 	}
 	ex.told = true
+	ex.hideLoad()
 	ex.extra = append(ex.answer.appendBodiless(ex.extra[:0]), crlf...)
 	return ex.cc.send(ex.extra, clientWriteIdle, ex.deadline, &ex.pace)
 }

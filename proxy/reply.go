@@ -328,7 +328,7 @@ func (ex *exchange) endChunks(trailers []byte) error {
 // those of the backend's connection, those that rules are about, and those that
 // are about bytes which have been encoded since.
 func (ex *exchange) keepsFromTrailers(name []byte) bool {
-	return ex.answer.named(name) || ex.site.response.concerns(name) ||
+	return ex.answer.named(name) || ex.site.response.concerns(name) || ex.site.isLoad(name) ||
 		ex.coding != compress.None && (isOfBytes(name) || equalFold(name, "etag"))
 }
 

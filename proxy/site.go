@@ -40,6 +40,8 @@ type site struct {
 	hello    int     // version of the PROXY header for backends; 0: none
 	sticky   *sticky // nil: clients do not keep their backend
 
+	loadHeader string // of answers, in which backends tell their load; in lower case, "": none
+
 	allow, deny cidr.Set
 	limit       *limit           // nil: none
 	guard       *basicauth.Guard // nil: nobody is asked for a password
@@ -294,6 +296,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		s.queues = p.Queue.Size > 0
 		s.keep, s.hello = p.KeepAlive, helloOf(p.SendProxyProtocol)
 		s.sticky = newSticky(p.Sticky, &s.response)
+		s.loadHeader = strings.ToLower(p.Health.LoadHeader)
 		s.hashes, s.hashKey = p.Balance == pool.ConsistentHash, hashKeyOf(p.HashKey)
 		if s.hello > 0 {
 			s.keep = config.KeepAlive{} // a connection is one client's

@@ -21,6 +21,7 @@ var (
 	probesDesc           = desc("health_checks_total", "Active health checks.", "pool", "backend", "result")
 	probeDurationDesc    = desc("health_check_duration_seconds", "Time an active health check took.", "pool", "backend")
 	ejectionsDesc        = desc("ejections_total", "Times a backend was taken out because of what its traffic saw.", "pool", "backend", "reason")
+	wouldEjectDesc       = desc("would_eject_total", "Times a backend would have been taken out, where that is not enforced.", "pool", "backend", "reason")
 
 	queueWaitDesc     = desc("queue_wait_seconds", "Time that requests waited until a backend was free.", "pool")
 	queueRejectedDesc = desc("queue_rejected_total", "Requests that found no place in the queue, or no backend in time.", "pool", "reason")
@@ -50,7 +51,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc,
 		upstreamDesc, upstreamDurationDesc, connectDesc, connectionsDesc, upstreamErrorsDesc,
-		probesDesc, probeDurationDesc, ejectionsDesc,
+		probesDesc, probeDurationDesc, ejectionsDesc, wouldEjectDesc,
 		queueWaitDesc, queueRejectedDesc, hedgesDesc, retriesDesc, errorsDesc, streamsDesc,
 	} {
 		out <- d
@@ -158,8 +159,12 @@ func (b *Backend) collect(s sink, key backendKey) {
 		s.counter(probesDesc, failed, key.pool, key.backend, failure)
 		s.histogram(probeDurationDesc, &probes, key.pool, key.backend)
 	}
-	for reason, n := range b.ejections() {
+	ejected, would := b.ejections()
+	for reason, n := range ejected {
 		s.counter(ejectionsDesc, n, key.pool, key.backend, reason)
+	}
+	for reason, n := range would {
+		s.counter(wouldEjectDesc, n, key.pool, key.backend, reason)
 	}
 }
 
