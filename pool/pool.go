@@ -39,6 +39,7 @@ type Pool struct {
 	cursors    []cursor            // one a loop
 	errorLimit atomic.Int64        // Passive.ConsecutiveErrors, for Done; written under mu
 	measured   atomic.Bool         // the policy wants latencies; written under mu
+	watching   atomic.Bool         // there may be something for adapt
 	closed     atomic.Bool         // the pool's goroutine is gone
 
 	wake   chan struct{} // holds one: there is work for the pool's goroutine
@@ -155,6 +156,7 @@ func (p *Pool) run() {
 		p.ejectFailing(now)
 		p.judgeTrials(now)
 		p.endEjections(now)
+		p.adapt(now)
 		p.releaseIdle()
 		p.setStale = p.setStale || !p.rampNext.IsZero() && !p.rampNext.After(now)
 		p.refresh(now)
@@ -183,6 +185,7 @@ func (p *Pool) nextDue(now time.Time) time.Time {
 			sooner(b.trialDue(now))
 		}
 	}
+	sooner(p.nextAdapt(now))
 	return due
 }
 

@@ -28,6 +28,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		s.Check.Interval, s.Check.Timeout = time.Millisecond, time.Millisecond
 		s.Check.Key = fmt.Sprint(n % 3)
 		s.Passive.Ejection = time.Millisecond
+		s.AdaptiveConcurrency = n%3 != 0
 		return s
 	}
 	p.Update(s(4))
@@ -59,6 +60,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					}
 					served.Add(1)
 					seen[loop][l.Backend()] = true
+					l.Observe(time.Microsecond)
 					held = append(held, l)
 				}
 				if len(held) > 8 {

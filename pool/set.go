@@ -15,10 +15,11 @@ type Set struct {
 
 // Member is a Backend as one Set sees it.
 type Member struct {
-	*Backend         // outlives every Set that lists it
-	limit    int64   // requests in flight at once; 0: any number
-	weight   float64 // in hundredths
-	onTrial  bool    // one request at a time
+	*Backend           // outlives every Set that lists it
+	limit    int64     // requests in flight at once; 0: any number
+	adaptive *adaptive // a lower limit, which follows latency; nil: there is none
+	weight   float64   // in hundredths
+	onTrial  bool      // one request at a time
 }
 
 // tier is a group of members that share the requests.
@@ -126,6 +127,7 @@ func (p *Pool) newTier(group []*Backend, weights []int) tier {
 	for i, b := range group {
 		t.members[i] = Member{
 			Backend: b, limit: int64(b.advice.bound(b.spec.MaxRequests)), weight: float64(weights[i]), onTrial: b.halfOpen,
+			adaptive: b.load.adaptive.Load(),
 		}
 	}
 	t.picker = p.newPicker(t.members, weights)

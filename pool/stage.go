@@ -69,6 +69,7 @@ func (st *Staged) Commit() {
 	p.errorLimit.Store(int64(p.spec.Passive.ConsecutiveErrors))
 	p.measured.Store(p.spec.Balance == PeakEWMA)
 	p.relist(st.fresh, now)
+	p.equip()
 	p.relax(now)
 	p.setStale, p.probeStale = true, true
 	p.refresh(now)

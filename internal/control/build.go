@@ -27,6 +27,7 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 			MaxEjected:        p.Health.Passive.MaxEjected,
 			HalfOpen:          p.Health.Passive.HalfOpen,
 		},
+		AdaptiveConcurrency: p.AdaptiveConcurrency,
 	}
 	for _, b := range p.Backends {
 		weight := b.Weight
