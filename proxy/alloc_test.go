@@ -21,8 +21,8 @@ func TestAllocationsOfARequest(t *testing.T) {
 	backend := cannedBackend(t, "HTTP/1.1 200 OK\r\nServer: canned\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello")
 	w := testkit.Start(t, `
 log: {access: false}
-listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
-pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}}
+listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: all, match: {hosts: [a.example]}, pool: api}, {name: guarded, match: {hosts: [guarded.example]}, pool: limited, timeouts: {request: 10s}, circuit_breaker: {error_share: 50}}]}]
+pools: {limited: {adaptive_concurrency: true, backends: [{address: "`+backend+`"}]}, api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}}
 `)
 	f := func(what string, most float64, request, end string) {
 		t.Helper()
@@ -54,6 +54,7 @@ pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{addres
 	f("POST with a small body", 0, "POST /form HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world", hello)
 	f("a path that is normalised", 0, "GET /a/../b//c/%7Ed HTTP/1.1\r\nHost: a.example\r\n\r\n", hello)
 	f("an answer of Weir's", 0, "GET /none HTTP/1.1\r\nHost: c.example\r\n\r\n", "this host and path\n")
+	f("with a deadline, a breaker and a limit that adapts", 0, "GET / HTTP/1.1\r\nHost: guarded.example\r\nX-Request-Deadline: 5.000\r\n\r\n", hello)
 	f("chunks", 0, "GET / HTTP/1.1\r\nHost: chunks.example\r\n\r\n", "0\r\n\r\n")
 }
 

@@ -28,6 +28,7 @@ type exchange struct {
 
 	start    time.Time
 	deadline time.Time // of the whole request; zero: none
+	hurried  bool      // it is the client's, and sooner than the route's
 	site     *site     // nil until routed, and where nothing matched
 
 	line     requestLine
@@ -65,6 +66,7 @@ type exchange struct {
 	varies     bool              // the answer's own Vary says that it does
 	retryAfter int64             // seconds; 0: one
 
+	circuit     circuitPass
 	tried       pool.Tried
 	next        pool.Lease // on another backend, found before an answer was given up
 	retriesLeft int
@@ -105,7 +107,7 @@ func (w *worker) serve(ctx *fasthttp.RequestCtx) {
 	case ex.site.respond != nil:
 		ex.count()
 		ex.serveRespond(ex.site.respond)
-	case !ex.loadBody():
+	case !ex.loadBody(), !ex.closedCircuit():
 	default:
 		ex.count()
 		ex.outbound()
@@ -245,7 +247,7 @@ func (ex *exchange) route() bool {
 	if !ex.oneReading() {
 		return ex.refuseFor(metrics.BadRequest, "the path can be read in more than one way")
 	}
-	ex.deadline = after(ex.start, ex.site.timeouts.Request)
+	ex.setDeadline()
 	ex.pace.least = ex.site.minRate
 	return true
 }
@@ -269,6 +271,7 @@ func (ex *exchange) finish() {
 	if ex.pump != nil {
 		ex.pump.end()
 	}
+	ex.settleCircuit()
 	ex.observe()
 	switch {
 	case cc.tunnel != nil:
