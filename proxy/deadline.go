@@ -69,6 +69,16 @@ func (ex *exchange) setDeadline() {
 	}
 }
 
+// message is what an attempt that begins now sends at once: the head, and a body
+// that is held whole. It is in ex.out.
+func (ex *exchange) message() []byte {
+	ex.out = ex.appendDeadline(ex.out[:ex.headLen])
+	if ex.body.kind == smallBody {
+		ex.out = append(ex.out, ex.body.small...)
+	}
+	return ex.out
+}
+
 // appendDeadline puts what is left of the request's time at the end of a head that
 // is about to be sent. The head is the same for every attempt, and this is not.
 func (ex *exchange) appendDeadline(head []byte) []byte {
@@ -84,7 +94,15 @@ func (ex *exchange) appendDeadline(head []byte) []byte {
 // excuse takes the blame from a backend that was given less time than its route
 // gives: by the client, which could otherwise have it ejected.
 func (ex *exchange) excuse(v verdict) verdict {
-	if ex.hurried && ex.late() && (v.outcome == pool.ResponseTimeout || v.outcome == pool.ConnectTimeout) {
+	if ex.hurried && ex.late() {
+		return v.excused()
+	}
+	return v
+}
+
+// excused is v where it was the client's time that ran out.
+func (v verdict) excused() verdict {
+	if v.outcome == pool.ResponseTimeout || v.outcome == pool.ConnectTimeout {
 		v.outcome, v.reason = pool.ClientClosed, metrics.RequestTimeout
 	}
 	return v

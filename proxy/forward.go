@@ -280,12 +280,8 @@ func (ex *exchange) by(d time.Duration) time.Time {
 // roundTrip sends the request and reads the head of the answer. On success the
 // body is still to be read.
 func (ex *exchange) roundTrip(up *upConn) failure {
-	began, out := ex.w.loop.Now(), ex.appendDeadline(ex.out[:ex.headLen])
+	began, out := ex.w.loop.Now(), ex.message()
 	ex.heard = false
-	if ex.body.kind == smallBody {
-		out = append(out, ex.body.small...)
-	}
-	ex.out = out
 	up.c.SetWriteDeadline(ex.by(ex.site.timeouts.Response))
 	if up.hello > 0 {
 		if _, err := up.c.Write(ex.greeting(up.hello)); err != nil {

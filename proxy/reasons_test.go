@@ -131,7 +131,7 @@ func TestPoolReasons(t *testing.T) {
 	refused(t, c.Get("/"), 503, "pool_empty")
 
 	closed := testkit.NewBackend(t, testkit.Answer(503, "sick"))
-	w.Apply(setup{backends: at(closed), pool: "health: {active: {interval: 1h, timeout: 1s}}\n"}.yaml())
+	w.Apply(setup{backends: at(closed), pool: "health: {panic_threshold: 0, active: {interval: 1h, timeout: 1s}}\n"}.yaml())
 	refused(t, c.Get("/"), 503, "no_healthy")
 }
 
