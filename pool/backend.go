@@ -47,6 +47,7 @@ type load struct {
 	inFlight atomic.Int64 // the one word that all loops write
 	latency  latency      // and, under peak_ewma, this one
 	_        [cacheLine]byte
+	adaptive atomic.Pointer[adaptive] // nil: max_requests alone is the limit
 	loops    []loopLoad
 }
 

@@ -99,12 +99,17 @@ const (
 func (l Lease) Backend() *Backend { return l.b }
 
 // Observe tells how long the backend took to the head of an answer, and is
-// called once the answer has begun, at most once and before Done. peak_ewma goes
-// by it, and a backend on trial has passed with it if the request goes on for long.
+// called once the answer has begun, at most once and before Done. peak_ewma and
+// limits that adapt go by it, and a backend on trial has passed with it if the
+// request goes on for long.
 func (l *Lease) Observe(d time.Duration) {
 	b := l.b
 	if b.pool.measured.Load() {
 		b.load.latency.observe(clock(), d)
+	}
+	if a := b.load.adaptive.Load(); a != nil {
+		a.observe(l.loop, d)
+		b.pool.watch()
 	}
 	if l.trial != 0 {
 		b.trial.answered.Store(l.trial)
@@ -115,8 +120,13 @@ func (l *Lease) Observe(d time.Duration) {
 // Outlasted tells that no answer had begun after d, when the request was given up
 // because another backend was quicker. Called at most once, before Done.
 func (l *Lease) Outlasted(d time.Duration) {
-	if b := l.b; b.pool.measured.Load() {
+	b := l.b
+	if b.pool.measured.Load() {
 		b.load.latency.observe(clock(), d)
+	}
+	if a := b.load.adaptive.Load(); a != nil {
+		a.observe(l.loop, d)
+		b.pool.watch()
 	}
 }
 
@@ -134,6 +144,10 @@ func (l *Lease) Done(o Outcome) {
 	fault := false
 	if o != Success {
 		fault = b.blame(o, count)
+		if a := b.load.adaptive.Load(); a != nil && o.overloaded() {
+			a.loops[l.loop].failures.Add(1)
+			b.pool.watch()
+		}
 	} else if b.errs.Load() != 0 { // looked at first: a healthy backend's line stays shared
 		b.errs.Store(0)
 	}

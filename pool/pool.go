@@ -39,6 +39,7 @@ type Pool struct {
 	cursors    []cursor            // one a loop
 	errorLimit atomic.Int64        // Passive.ConsecutiveErrors, for Done; written under mu
 	measured   atomic.Bool         // the policy wants latencies; written under mu
+	watching   atomic.Bool         // there may be something for adapt
 	closed     atomic.Bool         // the pool's goroutine is gone
 	queue      queue
 	traffic    *metrics.Pool
@@ -166,6 +167,7 @@ func (p *Pool) run() {
 		p.judgeTrials(now)
 		p.endEjections(now)
 		p.learn(now)
+		p.adapt(now)
 		p.releaseIdle()
 		p.setStale = p.setStale || !p.rampNext.IsZero() && !p.rampNext.After(now)
 		p.refresh(now)
@@ -195,6 +197,7 @@ func (p *Pool) nextDue(now time.Time) time.Time {
 		}
 	}
 	p.nextLesson(sooner)
+	sooner(p.nextAdapt(now))
 	return due
 }
 

@@ -31,6 +31,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		s.Passive.Ejection = time.Millisecond
 		s.Passive.SuccessRate = pool.SuccessRate{Interval: time.Duration(n%2) * time.Millisecond, Deviations: 1, MinBackends: 3, MinRequests: 1}
 		s.Heartbeat, s.FollowLoad = time.Duration(n%3)*time.Millisecond, n%4 > 0
+		s.AdaptiveConcurrency = n%3 != 0
 		return s
 	}
 	p.Update(s(4))
@@ -63,6 +64,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					served.Add(1)
 					seen[loop][l.Backend()] = true
 					l.ReportLoad(rand.Float64())
+					l.Observe(time.Microsecond)
 					held = append(held, l)
 				}
 				if len(held) > 8 {

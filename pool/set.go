@@ -18,11 +18,12 @@ type Set struct {
 
 // Member is a Backend as one Set sees it.
 type Member struct {
-	*Backend         // outlives every Set that lists it
-	limit    int64   // requests in flight at once; 0: any number
-	weight   float64 // in hundredths
-	onTrial  bool    // one request at a time
-	bounded  bool    // its leases count for the bounds of a ring
+	*Backend           // outlives every Set that lists it
+	limit    int64     // requests in flight at once; 0: any number
+	adaptive *adaptive // a lower limit, which follows latency; nil: there is none
+	weight   float64   // in hundredths
+	onTrial  bool      // one request at a time
+	bounded  bool      // its leases count for the bounds of a ring
 }
 
 // tier is a group of members that share the requests.
@@ -143,6 +144,7 @@ func (p *Pool) newTier(group []*Backend, weights []int) tier {
 func newMember(b *Backend, weight int) Member {
 	return Member{
 		Backend: b, limit: int64(b.advice.bound(b.spec.MaxRequests)), weight: float64(weight), onTrial: b.halfOpen,
+		adaptive: b.load.adaptive.Load(),
 	}
 }
 

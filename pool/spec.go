@@ -43,6 +43,10 @@ type Spec struct {
 	// of the requests in flight times this, 1.25 say. Below 1: no bound.
 	HashBalanceFactor float64
 
+	// AdaptiveConcurrency lets the number of requests that a backend gets at once
+	// follow from its latency. MaxRequests is then the most. Wants Lease.Observe.
+	AdaptiveConcurrency bool
+
 	// PanicThreshold is how many percent of the backends must be usable. If
 	// fewer are, all are used, for the fault may be the checks'. 0: never.
 	PanicThreshold int

@@ -74,6 +74,7 @@ func (st *Staged) Commit() {
 	p.relist(st.fresh, now)
 	p.nameSticky()
 	p.relearn(&before, now)
+	p.equip()
 	p.relax(now)
 	p.setStale, p.probeStale = true, true
 	p.refresh(now)

@@ -58,6 +58,10 @@ type BackendStatus struct {
 	WeightPercent   int        `json:"weight_percent,omitempty"` // of Weight, by its own word; absent: all of it
 	Requests        uint64     `json:"requests"`                 // ended, since the backend was added
 	Errors          uint64     `json:"errors"`                   // of these, that count against it
+
+	// ConcurrencyLimit is how many requests it may have at once at this moment,
+	// where that follows latency. 0: max_requests is all there is.
+	ConcurrencyLimit int `json:"concurrency_limit,omitempty"`
 }
 
 // Status describes the pool as it is now.
@@ -98,6 +102,7 @@ func (b *Backend) status() BackendStatus {
 	if a := b.Target(); a.IsValid() {
 		s.Target = a.String()
 	}
+	s.ConcurrencyLimit = b.concurrencyLimit()
 	if b.override != Configured {
 		override := b.override
 		s.WeightOverride = &override

@@ -23,8 +23,8 @@ func TestAllocationsOfARequest(t *testing.T) {
 	loads := cannedBackend(t, "HTTP/1.1 200 OK\r\nX-Load: 0.35\r\nContent-Length: 5\r\n\r\nhello")
 	w := testkit.Start(t, `
 log: {access: false}
-listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: loads, match: {hosts: [loads.example]}, pool: loads}, {name: sticky, match: {hosts: [sticky.example]}, pool: sticky}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
-pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}, loads: {backends: [{address: "`+loads+`"}], health: {load_header: X-Load}}, sticky: {backends: [{address: "`+backend+`"}], sticky: {cookie: w, ttl: 1h}}}
+listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: loads, match: {hosts: [loads.example]}, pool: loads}, {name: sticky, match: {hosts: [sticky.example]}, pool: sticky}, {name: all, match: {hosts: [a.example]}, pool: api}, {name: guarded, match: {hosts: [guarded.example]}, pool: limited, timeouts: {request: 10s}, circuit_breaker: {error_share: 50}}]}]
+pools: {limited: {adaptive_concurrency: true, backends: [{address: "`+backend+`"}]}, api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}, loads: {backends: [{address: "`+loads+`"}], health: {load_header: X-Load}}, sticky: {backends: [{address: "`+backend+`"}], sticky: {cookie: w, ttl: 1h}}}
 `)
 	f := func(what string, most float64, request, end string) {
 		t.Helper()
@@ -61,6 +61,7 @@ pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{addres
 	cookies := testkit.Get(t, w.Addr("web"), "/", "Host: sticky.example").Values("Set-Cookie")
 	own, _, _ := strings.Cut(cookies[1], ";")
 	f("a client that keeps its backend", 0, strings.Replace(first, "session", own+"; session", 1), hello)
+	f("with a deadline, a breaker and a limit that adapts", 0, "GET / HTTP/1.1\r\nHost: guarded.example\r\nX-Request-Deadline: 5.000\r\n\r\n", hello)
 	f("chunks", 0, "GET / HTTP/1.1\r\nHost: chunks.example\r\n\r\n", "0\r\n\r\n")
 	f("a load in the answer", 0, "GET / HTTP/1.1\r\nHost: loads.example\r\n\r\n", hello)
 }

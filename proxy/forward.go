@@ -94,6 +94,10 @@ func reasonOfBody(err error) metrics.Reason {
 func (ex *exchange) forward() {
 	ex.w.budgetOf(ex.site.pool).request(ex.w.loop.Now().Unix())
 	ex.retriesLeft = ex.site.retry.attempts
+	if ex.late() {
+		ex.refuse(metrics.RequestTimeout)
+		return
+	}
 	var last verdict
 	for stale := 0; ; {
 		lease, err := ex.nextLease()
@@ -117,7 +121,7 @@ func (ex *exchange) forward() {
 		case !ex.again(v):
 			ex.refuse(ex.inTime(v.reason))
 			return
-		case v.outcome == pool.Stale && stale == 0:
+		case v.outcome == pool.Stale && stale == 0 && ex.timeFor(0):
 			stale++ // the same backend may be asked again, on a new connection
 		case ex.mayRetry() && ex.backOff():
 			ex.countRetry()
@@ -219,6 +223,9 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	lease.Observe(at.first)
 	ex.remember(at.first)
 	ex.noteLoad(&lease)
+	if at.status < http.StatusInternalServerError {
+		ex.site.state.usual.observe(ex.w.id, at.first)
+	}
 	if ex.wantsOther() && ex.findOther(b) {
 		ex.giveUp(up)
 		at.took, at.reason = at.first, metrics.BadStatus
@@ -227,6 +234,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 		lease.Done(v.outcome)
 		return v, false
 	}
+	ex.passTrial()
 	if at.status == http.StatusSwitchingProtocols {
 		ex.beginTunnel(up, lease)
 		return verdict{}, true
@@ -263,7 +271,7 @@ func (ex *exchange) drop(up *upConn) {
 
 // failed tells the pool and the metrics of an attempt without an answer.
 func (ex *exchange) failed(lease pool.Lease, f failure, start time.Time) verdict {
-	v := classify(f)
+	v := ex.excuse(classify(f))
 	b := lease.Backend()
 	at := &ex.attempts[len(ex.attempts)-1]
 	at.reason = v.reason
@@ -290,12 +298,8 @@ func (ex *exchange) by(d time.Duration) time.Time {
 // roundTrip sends the request and reads the head of the answer. On success the
 // body is still to be read.
 func (ex *exchange) roundTrip(up *upConn) failure {
-	began, out := ex.w.loop.Now(), ex.out[:ex.headLen]
+	began, out := ex.w.loop.Now(), ex.message()
 	ex.heard = false
-	if ex.body.kind == smallBody {
-		out = append(out, ex.body.small...)
-	}
-	ex.out = out
 	up.c.SetWriteDeadline(ex.by(ex.site.timeouts.Response))
 	if up.hello > 0 {
 		if _, err := up.c.Write(ex.greeting(up.hello)); err != nil {

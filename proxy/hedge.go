@@ -48,6 +48,8 @@ type hedge struct {
 
 	connectBy, answerBy time.Time
 
+	hurryBy time.Time // when the client's own time is over; zero: it is the route's that counts
+
 	up      *upConn
 	began   time.Time
 	outcome pool.Outcome // of its answer, if it is an unwanted one
@@ -115,10 +117,13 @@ func (ex *exchange) startHedge(up *upConn) bool {
 		w: w, task: w.loop.Task(), rival: up.c, lease: lease, rule: &ex.site.retry, keep: ex.site.keep, began: now,
 		connectBy: ex.by(ex.site.timeouts.Connect), answerBy: ex.by(ex.site.timeouts.Response),
 	}
+	if ex.hurried {
+		h.hurryBy = ex.deadline
+	}
 	if ex.site.hello > 0 {
 		h.head = append(h.head, ex.greeting(ex.site.hello)...)
 	}
-	h.head = append(h.head, ex.out...)
+	h.head = append(h.head, ex.message()...)
 	ex.hedge = h
 	w.loop.Go(h.run)
 	return true
@@ -213,6 +218,9 @@ func (h *hedge) fail() {
 	b, v := h.lease.Backend(), classify(h.f)
 	if h.f.err == errUnwanted {
 		v = verdict{outcome: h.outcome, reason: metrics.BadStatus}
+	}
+	if !h.hurryBy.IsZero() && !h.w.loop.Now().Before(h.hurryBy) {
+		v = v.excused()
 	}
 	if v.outcome != pool.ClientClosed {
 		b.Metrics().Error(h.w.id, v.reason)

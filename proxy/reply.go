@@ -54,7 +54,7 @@ func (ex *exchange) cut(err error) verdict {
 	if ex.broken { // by the client: flush found out
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
 	}
-	v := classify(failure{at: relaying, err: err, body: ex.pump.fault()})
+	v := ex.excuse(classify(failure{at: relaying, err: err, body: ex.pump.fault()}))
 	v.reason = ex.inTime(v.reason)
 	if v.outcome == pool.BadResponse {
 		ex.detail = err.Error()

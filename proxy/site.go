@@ -54,6 +54,12 @@ type site struct {
 	redirect *redirect
 	respond  *respond
 
+	breaker     *breaker // nil: none
+	breakerRule breakerRule
+
+	tellsDeadline bool // backends are told how much time is left
+
+	state   *routeState
 	metrics *metrics.Route
 	retries *metrics.Pool // nil without a pool
 }
@@ -233,6 +239,7 @@ type compiler struct {
 	metrics *metrics.Registry
 	cfg     *config.Config
 	keeper  *keeper
+	states  *routeStates
 	dir     string // of the configuration file: relative names start there
 	sites   []*site
 }
@@ -279,6 +286,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		trace:   slices.Contains(r.Match.Methods, http.MethodTrace),
 		metrics: c.metrics.Route(listener, r.Name),
 	}
+	s.tellsDeadline = !s.request.concerns([]byte(deadlineName))
 	c.sites = append(c.sites, s)
 	if err := c.access(s, r); err != nil {
 		return nil, err
@@ -307,6 +315,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 	case r.Respond != nil:
 		s.respond = &respond{status: r.Respond.Status, contentType: r.Respond.ContentType, body: []byte(r.Respond.Body)}
 	}
+	c.remember(s, r)
 	return s, nil
 }
 

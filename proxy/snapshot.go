@@ -45,7 +45,7 @@ type Staged struct {
 // (SetVersion). Errors name the listener and the route or the address.
 func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, version int) (*Staged, error) {
 	snap := &Snapshot{cfg: cfg, pools: pools, headerBytes: cfg.Defaults.Limits.HeaderBytes, log: cfg.Log}
-	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, dir: s.dir}
+	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, states: s.routes, dir: s.dir}
 	for i := range cfg.Listeners {
 		routes, err := c.routes(&cfg.Listeners[i])
 		if err != nil {
@@ -131,6 +131,7 @@ func (st *Staged) Commit() {
 	}
 	s.retireOthers(st.snap)
 	s.keeper.retain(st.snap.sites)
+	s.routes.retain(st.snap.sites)
 	s.log.Debug("snapshot committed", zap.Int("version", st.version))
 }
 

@@ -199,7 +199,12 @@ func printBackend(w io.Writer, name string, b admin.Backend, now time.Time) erro
 	t.row("connects to", b.Target)
 	t.row("weight", weightOf(b))
 	limit := "no limit"
-	if b.MaxRequests > 0 {
+	switch {
+	case b.ConcurrencyLimit > 0 && b.MaxRequests > 0:
+		limit = fmt.Sprintf("limit %d of %d", b.ConcurrencyLimit, b.MaxRequests)
+	case b.ConcurrencyLimit > 0:
+		limit = fmt.Sprintf("limit %d", b.ConcurrencyLimit)
+	case b.MaxRequests > 0:
 		limit = fmt.Sprintf("limit %d", b.MaxRequests)
 	}
 	t.row("in flight", fmt.Sprintf("%d, %s", b.InFlight, limit))

@@ -31,6 +31,7 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 			HalfOpen:          p.Health.Passive.HalfOpen,
 			Count:             pool.FaultsOf(p.Health.Passive.Count),
 		},
+		AdaptiveConcurrency: p.AdaptiveConcurrency,
 	}
 	if r := p.Health.Passive.SuccessRate; r.Enabled {
 		s.Passive.SuccessRate = pool.SuccessRate{

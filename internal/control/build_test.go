@@ -72,6 +72,10 @@ func TestSpec(t *testing.T) {
 		},
 	})
 
+	f("{backends: [], adaptive_concurrency: true}", pool.Spec{
+		Name: "p", Balance: pool.WeightedRoundRobin, Passive: passive, AdaptiveConcurrency: true,
+	})
+
 	f("{backends: [], balance: consistent_hash, hash_balance: 150, slow_start: 30s, health: {panic_threshold: 7, passive: {half_open: false}}}", pool.Spec{
 		Name: "p", Balance: pool.ConsistentHash, HashBalanceFactor: 1.5, SlowStart: 30 * time.Second, PanicThreshold: 7,
 		Passive: pool.Passive{

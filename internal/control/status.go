@@ -96,6 +96,9 @@ func warnings(s Status) []string {
 	if s.Pinned != nil {
 		w = append(w, fmt.Sprintf("pinned, %s is ignored: %s", s.File.Path, s.Pinned.Reason))
 	}
+	for _, o := range s.Traffic.Circuits {
+		w = append(w, fmt.Sprintf("route %s/%s: its circuit breaker is open since %s", o.Listener, o.Route, o.Since.Format(time.DateTime)))
+	}
 	for _, ch := range s.Restart {
 		w = append(w, ch.String())
 	}

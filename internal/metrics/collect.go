@@ -12,6 +12,7 @@ var (
 	inFlightDesc = desc("requests_in_flight", "Requests that are being served.", "listener", "route")
 	bytesInDesc  = desc("request_bytes_total", "Bytes of request bodies.", "listener", "route")
 	bytesOutDesc = desc("response_bytes_total", "Bytes of response bodies.", "listener", "route")
+	breakerDesc  = desc("circuit_breaker_open", "1 if the route's circuit breaker is open or half open, else 0.", "listener", "route")
 
 	upstreamDesc         = desc("upstream_requests_total", "Answers of a backend, by status.", "pool", "backend", "code")
 	upstreamDurationDesc = desc("upstream_duration_seconds", "From the start of an attempt to the header of the backend's answer.", "pool", "backend")
@@ -49,7 +50,7 @@ type collector struct{ r *Registry }
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc,
+		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc, breakerDesc,
 		upstreamDesc, upstreamDurationDesc, connectDesc, connectionsDesc, upstreamErrorsDesc,
 		probesDesc, probeDurationDesc, ejectionsDesc, wouldEjectDesc,
 		queueWaitDesc, queueRejectedDesc, hedgesDesc, retriesDesc, errorsDesc, streamsDesc,
@@ -113,6 +114,9 @@ func (m *Route) collect(s sink, key routeKey) {
 	s.gauge(inFlightDesc, int64(m.InFlight()), key.listener, key.route)
 	s.counter(bytesInDesc, in, key.listener, key.route)
 	s.counter(bytesOutDesc, out, key.listener, key.route)
+	if is := m.breaker.Load(); is != breakerNone {
+		s.gauge(breakerDesc, int64(is-breakerClosed), key.listener, key.route)
+	}
 }
 
 func (p *Pool) collect(s sink, name string) {

@@ -260,6 +260,7 @@ func TestReasons(t *testing.T) {
 	f(metrics.RateLimited, "rate_limited", 429)
 	f(metrics.Denied, "denied", 403)
 	f(metrics.ShuttingDown, "shutting_down", 503)
+	f(metrics.CircuitOpen, "circuit_open", 503)
 	f(metrics.Stale, "stale", 502)
 }
 
