@@ -73,6 +73,15 @@ func ParseReport(answer string) (Report, error) {
 	return r, nil
 }
 
+// ParseHeartbeat reads what an address says of itself unasked: nothing at all, or
+// {}, which is no more than that it is there, or what ParseReport reads.
+func ParseHeartbeat(said string) (Report, error) {
+	if strings.Trim(said, "{} \t\r\n") == "" {
+		return silent, nil
+	}
+	return ParseReport(said)
+}
+
 func isBlank(r rune) bool { return r == ' ' || r == '\t' || r == ',' }
 
 // take enters one word. ok is false if it means nothing.
@@ -108,28 +117,63 @@ func number(word, digits string, limit uint64) (int, error) {
 	return int(n), nil
 }
 
-// parseJSON reads {"load": 0.4}, a load between 0 and 1, or {"weight": 75}, a
-// percentage. A weight goes before a load; whatever else is there is its own.
+// object is a report as JSON: {"load": 0.4}, a load between 0 and 1, or
+// {"weight": 75}, a percentage; and what the words say, too: {"up": false,
+// "reason": "disk full"}, {"admin": "drain"}, {"maxconn": 30}.
+type object struct {
+	Load, Weight  *float64
+	Up            *bool
+	Admin, Reason string
+	MaxConn       *int
+}
+
+// parseJSON reads an object. A weight goes before a load; whatever else is there
+// is its own.
 func parseJSON(answer string) (Report, error) {
-	var said struct{ Load, Weight *float64 }
+	var said object
 	if err := json.Unmarshal([]byte(answer), &said); err != nil {
 		return silent, fmt.Errorf("agent answer: %w", err)
 	}
+	if said.Load == nil && said.Weight == nil && said.Up == nil && said.Admin == "" && said.MaxConn == nil {
+		return silent, errors.New("agent answer has neither load, weight, up, admin nor maxconn")
+	}
 	r := silent
-	switch {
-	case said.Weight != nil:
-		if *said.Weight < 0 || *said.Weight > maxWeight {
-			return silent, fmt.Errorf("agent says weight %v, want 0 to %d", *said.Weight, maxWeight)
+	r.Up, r.Reason = said.Up, oneLine(said.Reason, maxReason)
+	if said.MaxConn != nil {
+		if r.MaxConn = *said.MaxConn; r.MaxConn < 0 || r.MaxConn > math.MaxInt32 {
+			return silent, fmt.Errorf("agent says maxconn %d, want 0 to %d", r.MaxConn, math.MaxInt32)
 		}
-		r.Weight = int(math.Round(*said.Weight))
-	case said.Load != nil:
-		if *said.Load < 0 || *said.Load > 1 {
-			return silent, fmt.Errorf("agent says load %v, want 0 to 1", *said.Load)
-		}
-		// When all are full, somebody must go on: a load takes nobody out.
-		r.Weight = max(1, int(math.Round(100*(1-*said.Load))))
+	}
+	switch said.Admin {
+	case "", "ready", "drain", "maint":
+		r.Admin = said.Admin
+	case "maintenance": // as everybody else here calls it
+		r.Admin = "maint"
 	default:
-		return silent, errors.New("agent answer has neither load nor weight")
+		return silent, fmt.Errorf("agent says admin %.64q, want ready, drain or maint", said.Admin)
+	}
+	var err error
+	r.Weight, err = said.weight()
+	if err != nil {
+		return silent, err
 	}
 	return r, nil
+}
+
+// weight is what the object says of it; -1: nothing.
+func (o *object) weight() (int, error) {
+	switch {
+	case o.Weight != nil:
+		if *o.Weight < 0 || *o.Weight > maxWeight {
+			return -1, fmt.Errorf("agent says weight %v, want 0 to %d", *o.Weight, maxWeight)
+		}
+		return int(math.Round(*o.Weight)), nil
+	case o.Load != nil:
+		if *o.Load < 0 || *o.Load > 1 {
+			return -1, fmt.Errorf("agent says load %v, want 0 to 1", *o.Load)
+		}
+		// When all are full, somebody must go on: a load takes nobody out.
+		return max(1, int(math.Round(100*(1-*o.Load)))), nil
+	}
+	return -1, nil
 }

@@ -96,9 +96,42 @@ func TestParseReport(t *testing.T) {
 	f(`{"load":1.5}`, "agent says load 1.5, want 0 to 1")
 	f(`{"weight":-1}`, "agent says weight -1, want 0 to 1000")
 	f(`{"weight":1e9}`, "agent says weight 1e+09, want 0 to 1000")
-	f(`{}`, "agent answer has neither load nor weight")
-	f(`{"load":null}`, "agent answer has neither load nor weight")
+	f(`{}`, "agent answer has neither load, weight, up, admin nor maxconn")
+	f(`{"load":null,"reason":"x"}`, "agent answer has neither load, weight, up, admin nor maxconn")
 	f(`{"load":`, "agent answer: unexpected end of JSON input")
+
+	// and what the words say
+	f(`{"up":false,"reason":"disk\tfull"}`, "down #disk full")
+	f(`{"up":true,"load":0.4,"admin":"ready","maxconn":30}`, "60% ready up maxconn:30")
+	f(`{"admin":"drain"}`, "drain")
+	f(`{"admin":"maintenance"}`, "maint")
+	f(`{"maxconn":0}`, "maxconn:0")
+	f(`{"admin":"away"}`, `agent says admin "away", want ready, drain or maint`)
+	f(`{"maxconn":-1}`, "agent says maxconn -1, want 0 to 2147483647")
+	f(`{"up":"no"}`, "agent answer: json: cannot unmarshal string into Go struct field object.Up of type bool")
+}
+
+// A heartbeat need say nothing.
+func TestParseHeartbeat(t *testing.T) {
+	f := func(said, want string) {
+		t.Helper()
+		r, err := health.ParseHeartbeat(said)
+		got := text(r)
+		if err != nil {
+			got += err.Error()
+		}
+		if got != want {
+			t.Errorf("%q says %q, want %q", said, got, want)
+		}
+	}
+	f("", "")
+	f(" \r\n", "")
+	f("{}", "")
+	f(" { }\n", "")
+	f(`{"load":0.4}`, "60%")
+	f("75% drain", "75% drain")
+	f(`{"laod":0.4}`, "agent answer has neither load, weight, up, admin nor maxconn")
+	f("alive", `agent says "alive", which means nothing`)
 }
 
 func TestReportErr(t *testing.T) {
@@ -125,7 +158,7 @@ func TestReportErr(t *testing.T) {
 
 // Whatever an agent says, what is made of it is in bounds and can be said again.
 func FuzzReport(f *testing.F) {
-	for _, s := range []string{"75%", "up ready,maxconn:30", "down#no\tdisk", `{"load":0.4}`, `{"weight":75}`, "x up\r\ny", "\xff#\x00"} {
+	for _, s := range []string{"75%", "up ready,maxconn:30", "down#no\tdisk", `{"load":0.4}`, `{"weight":75}`, `{"up":false,"admin":"drain","maxconn":3,"reason":"x"}`, "x up\r\ny", "\xff#\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, answer string) {

@@ -31,8 +31,10 @@ type Backend struct {
 
 	errs    atomic.Int64  // bad outcomes in a row
 	failed  atomic.Int64  // errs when it reached the limit, for the pool's goroutine to judge; else 0
-	lastBad atomic.Uint32 // the latest bad Outcome, for the log
+	lastBad atomic.Uint32 // the latest fault, for the log
 	trial   trial         // of requests after an ejection
+
+	lastStatus atomic.Uint32 // the latest status that was one; 0: none
 
 	condition // under pool.mu
 }
@@ -45,6 +47,7 @@ type load struct {
 	inFlight atomic.Int64 // the one word that all loops write
 	latency  latency      // and, under peak_ewma, this one
 	_        [cacheLine]byte
+	adaptive atomic.Pointer[adaptive] // nil: max_requests alone is the limit
 	loops    []loopLoad
 }
 
@@ -52,7 +55,10 @@ type load struct {
 type loopLoad struct {
 	requests atomic.Uint64
 	errors   atomic.Uint64
-	_        [cacheLine - 16]byte
+	neutral  atomic.Uint64
+	reports  atomic.Uint64
+	reported atomic.Uint64
+	_        [cacheLine - 40]byte
 }
 
 // condition is what is known about a Backend. The operator's axis, the probes'
@@ -71,6 +77,9 @@ type condition struct {
 	verdictCause string
 	last         LastCheck
 	advice       advice
+	beat         heartbeat
+	follows      following
+	rated        tally // when successes were last looked at
 
 	ejectedUntil time.Time // zero: not ejected
 	ejectCause   string
@@ -87,6 +96,7 @@ type condition struct {
 	fitNow   bool      // fit, as of the latest Set
 	rampFrom time.Time // when it came into rotation; zero: it has been there from the start
 	share    int       // weight in the Set, in hundredths; 0: it is not in the tier that serves
+	grown    int       // percent of the weight that a slow start has let it have there
 
 	history []Event // the latest, oldest first
 

@@ -7,7 +7,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type Collector struct {
 	pools func() []*Pool
 
-	up, state, weight, inFlight, count, waiting *prometheus.Desc
+	up, state, weight, inFlight, limit, count, waiting *prometheus.Desc
 }
 
 // NewCollector returns a Collector over the pools that pools returns at each
@@ -25,13 +25,14 @@ func NewCollector(pools func() []*Pool) *Collector {
 			"pool", "backend"),
 		inFlight: desc("weir_upstream_in_flight", "Requests that the backend is working on.", "pool", "backend"),
 		waiting:  desc("weir_queue_length", "Requests that wait because every backend is at its max_requests.", "pool"),
+		limit:    desc("weir_backend_concurrency_limit", "Requests that the backend may have at once, where that follows its latency.", "pool", "backend"),
 		count:    desc("weir_pool_backends", "Backends of the pool by state.", "pool", "state"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.state, c.weight, c.inFlight, c.count, c.waiting} {
+	for _, d := range []*prometheus.Desc{c.up, c.state, c.weight, c.inFlight, c.limit, c.count, c.waiting} {
 		ch <- d
 	}
 }
@@ -55,6 +56,9 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, backends [
 		gauge(c.up, oneIf(b.State == StateUp), pool, b.Address)
 		gauge(c.weight, float64(b.EffectiveWeight), pool, b.Address)
 		gauge(c.inFlight, float64(b.InFlight), pool, b.Address)
+		if b.ConcurrencyLimit > 0 {
+			gauge(c.limit, float64(b.ConcurrencyLimit), pool, b.Address)
+		}
 		for _, s := range states {
 			gauge(c.state, oneIf(b.State == s), pool, b.Address, s)
 		}

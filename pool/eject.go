@@ -20,22 +20,35 @@ func (p *Pool) ejectFailing(now time.Time) {
 		// Counted anew whatever is decided: one that may not be ejected is
 		// looked at again after as many errors more, not at each of them.
 		b.forgetErrors()
-		if limit <= 0 || n < limit || !p.strands(b) && (!b.usable() || !p.mayEject()) {
+		if limit <= 0 || n < limit || !p.strands(b) && (!b.usable() || !p.mayEject(now)) {
 			continue
 		}
-		cause := fmt.Sprintf("%d errors in a row, the last %s", n, Outcome(b.lastBad.Load()))
-		if p.spec.Passive.Enforce {
-			p.eject(b, "consecutive_errors", cause, now)
-		} else {
-			p.wouldEject(b, cause, now)
-		}
+		p.condemn(b, "consecutive_errors", fmt.Sprintf("%d errors in a row, the last %s", n, b.lastError()), now)
+	}
+}
+
+// condemn takes b out, or says that it would be out. p.mu is held.
+func (p *Pool) condemn(b *Backend, reason, cause string, now time.Time) {
+	if p.spec.Passive.Enforce {
+		p.eject(b, reason, cause, now)
+	} else {
+		p.wouldEject(b, reason, cause, now)
 	}
 }
 
 // mayEject reports whether one more may be out: never the last that is usable,
-// and never more than the cap, counted with it out.
-func (p *Pool) mayEject() bool {
+// and never more than the cap, counted with it out. Where nobody is ejected those
+// that would be out are counted as if they were: it is to be seen what enforce
+// would do. p.mu is held.
+func (p *Pool) mayEject(now time.Time) bool {
 	ready, ejected, usable := p.census()
+	if !p.spec.Passive.Enforce {
+		for _, b := range p.order {
+			if b.usable() && now.Before(b.wouldReturn) {
+				ejected, usable = ejected+1, usable-1
+			}
+		}
+	}
 	return usable > 1 && ejected+1 <= ejectionCap(ready, p.spec.Passive.MaxEjected)
 }
 
@@ -74,18 +87,27 @@ func (p *Pool) eject(b *Backend, reason, cause string, now time.Time) {
 	b.ejectedUntil = now.Add(d)
 	b.ejectCause = cause
 	b.metrics.Ejected(reason)
-	p.change(b, now, EventEjected, fmt.Sprintf("%s; out for %v", cause, d.Round(time.Millisecond)))
+	p.change(b, now, EventEjected, fmt.Sprintf("%s; out for %v", cause, roughly(d)))
 }
 
 // wouldEject says that b would be out if ejection were enforced, and does not
 // say so again while it would be. p.mu is held.
-func (p *Pool) wouldEject(b *Backend, cause string, now time.Time) {
+func (p *Pool) wouldEject(b *Backend, reason, cause string, now time.Time) {
 	if now.Before(b.wouldReturn) {
 		return
 	}
 	d := ejectionTime(p.spec.Passive, 1, p.rand())
 	b.wouldReturn = now.Add(d)
-	p.change(b, now, EventWouldEject, fmt.Sprintf("%s; would be out for %v", cause, d.Round(time.Millisecond)))
+	b.metrics.WouldEject(reason)
+	p.change(b, now, EventWouldEject, fmt.Sprintf("%s; would be out for %v", cause, roughly(d)))
+}
+
+// roughly is a duration for people: jitter makes digits that say nothing.
+func roughly(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(100 * time.Millisecond)
 }
 
 // forgive lets past ejections fade: one for each first-ejection time that the
@@ -159,6 +181,7 @@ func (b *Backend) clearEjection(now time.Time) {
 	b.halfOpen = false
 	b.load.latency.forget()
 	b.forgetErrors()
+	b.rated = b.load.tally()
 }
 
 // forgetErrors starts the count anew.

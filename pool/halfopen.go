@@ -55,12 +55,12 @@ func (t *trial) reset() {
 
 // endTrial enters how trial n ended, unless it is of a former time. One that
 // failed keeps others out until the pool's goroutine has judged it.
-func (b *Backend) endTrial(n uint32, o Outcome) {
+func (b *Backend) endTrial(n uint32, o Outcome, fault bool) {
 	t := &b.trial
 	switch {
 	case t.current.Load() != n:
 		return
-	case o.Bad():
+	case fault:
 		t.ended.Store(trialFailed)
 	case o == Success:
 		t.ended.Store(trialPassed)
@@ -80,8 +80,8 @@ func (p *Pool) judgeTrials(now time.Time) {
 		}
 		switch b.trial.ended.Swap(0) {
 		case trialFailed:
-			if p.mayEject() || p.strands(b) {
-				p.eject(b, "half_open", "failed its first request after an ejection: "+Outcome(b.lastBad.Load()).String(), now)
+			if p.mayEject(now) || p.strands(b) {
+				p.eject(b, "half_open", "failed its first request after an ejection: "+b.lastError(), now)
 			} else {
 				b.trial.reset()
 			}

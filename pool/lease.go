@@ -19,7 +19,7 @@ type Outcome uint8
 // The outcomes. Those after Success are the backend's fault, up to Stale.
 const (
 	Success         Outcome = iota
-	BadStatus               // 502, 503 or 504 from the backend
+	BadStatus               // an answer whose status is an error: see Answered
 	ConnectRefused          // or unreachable
 	ConnectTimeout          //
 	Reset                   // closed before the answer was complete, on a connection that was not stale
@@ -38,7 +38,8 @@ var outcomeNames = [...]string{
 // String is the outcome in the words of the access log.
 func (o Outcome) String() string { return outcomeNames[o] }
 
-// Bad reports whether the outcome counts against the backend.
+// Bad reports whether the outcome is the backend's doing. Whether it counts
+// against the backend is for the pool's Faults to say.
 func (o Outcome) Bad() bool { return BadStatus <= o && o <= BadResponse }
 
 // Tried lists the backends that one request has already tried, so that a retry
@@ -98,12 +99,17 @@ const (
 func (l Lease) Backend() *Backend { return l.b }
 
 // Observe tells how long the backend took to the head of an answer, and is
-// called once the answer has begun, at most once and before Done. peak_ewma goes
-// by it, and a backend on trial has passed with it if the request goes on for long.
+// called once the answer has begun, at most once and before Done. peak_ewma and
+// limits that adapt go by it, and a backend on trial has passed with it if the
+// request goes on for long.
 func (l *Lease) Observe(d time.Duration) {
 	b := l.b
 	if b.pool.measured.Load() {
 		b.load.latency.observe(clock(), d)
+	}
+	if a := b.load.adaptive.Load(); a != nil {
+		a.observe(l.loop, d)
+		b.pool.watch()
 	}
 	if l.trial != 0 {
 		b.trial.answered.Store(l.trial)
@@ -114,8 +120,13 @@ func (l *Lease) Observe(d time.Duration) {
 // Outlasted tells that no answer had begun after d, when the request was given up
 // because another backend was quicker. Called at most once, before Done.
 func (l *Lease) Outlasted(d time.Duration) {
-	if b := l.b; b.pool.measured.Load() {
+	b := l.b
+	if b.pool.measured.Load() {
 		b.load.latency.observe(clock(), d)
+	}
+	if a := b.load.adaptive.Load(); a != nil {
+		a.observe(l.loop, d)
+		b.pool.watch()
 	}
 }
 
@@ -130,15 +141,18 @@ func (l *Lease) Done(o Outcome) {
 	b := l.b
 	count := &b.load.loops[l.loop]
 	count.requests.Add(1)
-	switch {
-	case o.Bad():
-		count.errors.Add(1)
-		b.strike(o)
-	case o == Success && b.errs.Load() != 0: // looked at first: a healthy backend's line stays shared
+	fault := false
+	if o != Success {
+		fault = b.blame(o, count)
+		if a := b.load.adaptive.Load(); a != nil && o.overloaded() {
+			a.loops[l.loop].failures.Add(1)
+			b.pool.watch()
+		}
+	} else if b.errs.Load() != 0 { // looked at first: a healthy backend's line stays shared
 		b.errs.Store(0)
 	}
 	if l.trial != 0 {
-		b.endTrial(l.trial, o)
+		b.endTrial(l.trial, o, fault)
 	}
 	if l.state&leaseCounted != 0 {
 		b.pool.cursors[l.loop].inFlight.Add(-1)
@@ -153,13 +167,26 @@ func (l *Lease) Done(o Outcome) {
 	b.pool.queue.wake(false)
 }
 
-// strike counts a bad outcome. What follows from it is decided by the pool's
+// blame enters an outcome that is no success, and reports whether it counts
+// against the backend. To fail is quick, counted or not: whoever goes by latency
+// must not take it for speed.
+func (b *Backend) blame(o Outcome, count *loopLoad) bool {
+	if o.Bad() && b.pool.measured.Load() {
+		b.load.latency.fail(clock())
+	}
+	if !b.pool.faults.Load().outcome(o) {
+		count.neutral.Add(1)
+		return false
+	}
+	count.errors.Add(1)
+	b.strike(o)
+	return true
+}
+
+// strike counts a fault. What follows from it is decided by the pool's
 // goroutine, never by a request.
 func (b *Backend) strike(o Outcome) {
 	b.lastBad.Store(uint32(o))
-	if b.pool.measured.Load() {
-		b.load.latency.fail(clock())
-	}
 	n := b.errs.Add(1)
 	if limit := b.pool.errorLimit.Load(); limit > 0 && n >= limit {
 		b.failed.CompareAndSwap(0, n) // a success from now on comes too late

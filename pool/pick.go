@@ -137,7 +137,10 @@ func (m *Member) open(c *cursor) bool {
 }
 
 // full reports whether m has as many requests as it may have.
-func (m *Member) full() bool { return m.limit > 0 && m.load.inFlight.Load() >= m.limit }
+func (m *Member) full() bool {
+	n := m.load.inFlight.Load()
+	return m.limit > 0 && n >= m.limit || m.adaptive != nil && m.adaptive.full(n)
+}
 
 // takeUntried is take, unless m has been tried.
 func (m *Member) takeUntried(c *cursor) (Lease, bool) {
@@ -156,7 +159,7 @@ func (m *Member) take() (Lease, bool) {
 			return Lease{}, false
 		}
 	}
-	if m.count() {
+	if m.adaptive == nil && m.count() || m.adaptive != nil && m.adaptive.count(m) {
 		return l, true
 	}
 	m.trial.cancel(l.trial)
@@ -169,9 +172,14 @@ func (m *Member) count() bool {
 		in.Add(1)
 		return true
 	}
+	return countTo(in, m.limit)
+}
+
+// countTo counts one more in, but not above limit.
+func countTo(in *atomic.Int64, limit int64) bool {
 	for {
 		n := in.Load()
-		if n >= m.limit {
+		if n >= limit {
 			return false
 		}
 		if in.CompareAndSwap(n, n+1) {

@@ -180,6 +180,7 @@ func TestNoPolicyAllocates(t *testing.T) {
 			"tiers":   spec("a", "b^1"),
 			"heavy":   spec("a*60000", "b"),
 			"hundred": many(100, nil),
+			"adapt":   adaptive(spec("a<5", "b", "c")),
 		} {
 			p := start(t, pool.Options{Loops: 2}, under(balance, s))
 			l, _ := p.AcquireKey(0, 7, pool.Tried{})

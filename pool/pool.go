@@ -39,9 +39,13 @@ type Pool struct {
 	cursors    []cursor            // one a loop
 	errorLimit atomic.Int64        // Passive.ConsecutiveErrors, for Done; written under mu
 	measured   atomic.Bool         // the policy wants latencies; written under mu
+	watching   atomic.Bool         // there may be something for adapt
 	closed     atomic.Bool         // the pool's goroutine is gone
 	queue      queue
 	traffic    *metrics.Pool
+
+	faults    atomic.Pointer[Faults] // Passive.Count; written under mu
+	loadQuiet atomic.Bool            // nobody looks at reports of load until the next one wakes the pool's goroutine
 
 	wake   chan struct{} // holds one: there is work for the pool's goroutine
 	ctx    context.Context
@@ -62,6 +66,8 @@ type Pool struct {
 	founded    bool                // a Spec with backends has been in force
 	panicking  bool                // too few are usable: all are used
 	rampNext   time.Time           // when weights of the Set have grown; zero: nobody's grow
+	rateNext   time.Time           // when successes are looked at; zero: they are not
+	loadNext   time.Time           // when reports of load are; zero: when there is one
 	events     []Event             // to be told once mu is released
 	telling    bool                // somebody is telling them
 }
@@ -103,6 +109,7 @@ func newPool(name string, o Options, jitter func() float64) *Pool {
 	p.prober = health.NewProber(p.probeResult)
 	p.prober.Rand = jitter
 	p.set.Store(&Set{none: ErrEmpty})
+	p.faults.Store(everyFault)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.wg.Go(p.run)
 	return p
@@ -159,6 +166,8 @@ func (p *Pool) run() {
 		p.ejectFailing(now)
 		p.judgeTrials(now)
 		p.endEjections(now)
+		p.learn(now)
+		p.adapt(now)
 		p.releaseIdle()
 		p.setStale = p.setStale || !p.rampNext.IsZero() && !p.rampNext.After(now)
 		p.refresh(now)
@@ -187,6 +196,8 @@ func (p *Pool) nextDue(now time.Time) time.Time {
 			sooner(b.trialDue(now))
 		}
 	}
+	p.nextLesson(sooner)
+	sooner(p.nextAdapt(now))
 	return due
 }
 

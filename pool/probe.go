@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"fmt"
 	"time"
 
 	"weir/health"
@@ -54,7 +55,7 @@ func (p *Pool) probeResult(key string, r health.Result) {
 		b.last.Error = r.Err.Error()
 	}
 	if r.Report != nil {
-		p.advise(b, *r.Report, r.At)
+		p.advise(b, *r.Report, agent, r.At)
 	}
 	if r.Changed {
 		p.judge(b, r)
@@ -71,6 +72,13 @@ func (p *Pool) judge(b *Backend, r health.Result) {
 	} else {
 		b.verdict, b.verdictCause, what = down, r.Err.Error(), EventDown
 	}
+	cause := b.verdictCause
+	switch {
+	case r.Up && b.beat.out != "":
+		cause += "; still out: " + b.beat.cause
+	case !r.Up && r.Rise > max(1, b.check.Rise):
+		cause += fmt.Sprintf("; it goes up and down: up again after %d passes in a row", r.Rise)
+	}
 	if b.verdict == was {
 		return // the first result of a check that came to a backend in service
 	}
@@ -78,7 +86,7 @@ func (p *Pool) judge(b *Backend, r health.Result) {
 		b.settleState(r.At) // still staged: Commit tells
 		return
 	}
-	p.change(b, r.At, what, b.verdictCause)
+	p.change(b, r.At, what, cause)
 	p.kick() // many verdicts may come at once; the goroutine builds one Set for them
 }
 
@@ -86,7 +94,7 @@ func (p *Pool) judge(b *Backend, r health.Result) {
 func (p *Pool) recheck(b *Backend, now time.Time) {
 	had := b.check != nil
 	if had && (p.spec.Check == nil || p.spec.Check.Key != b.check.Key) {
-		b.advice = advice{} // of an agent that is not asked any more
+		b.advice.forget(agent) // who is not asked any more
 	}
 	b.check = p.spec.Check
 	if !had || b.check != nil {

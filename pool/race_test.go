@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weir/health"
 	"weir/internal/metrics"
 	"weir/pool"
 )
@@ -28,6 +29,9 @@ func TestEverythingAtOnce(t *testing.T) {
 		s.Check.Interval, s.Check.Timeout = time.Millisecond, time.Millisecond
 		s.Check.Key = fmt.Sprint(n % 3)
 		s.Passive.Ejection = time.Millisecond
+		s.Passive.SuccessRate = pool.SuccessRate{Interval: time.Duration(n%2) * time.Millisecond, Deviations: 1, MinBackends: 3, MinRequests: 1}
+		s.Heartbeat, s.FollowLoad = time.Duration(n%3)*time.Millisecond, n%4 > 0
+		s.AdaptiveConcurrency = n%3 != 0
 		return s
 	}
 	p.Update(s(4))
@@ -59,6 +63,8 @@ func TestEverythingAtOnce(t *testing.T) {
 					}
 					served.Add(1)
 					seen[loop][l.Backend()] = true
+					l.ReportLoad(rand.Float64())
+					l.Observe(time.Microsecond)
 					held = append(held, l)
 				}
 				if len(held) > 8 {
@@ -86,6 +92,9 @@ func TestEverythingAtOnce(t *testing.T) {
 			_ = p.Mark(addr(string(rune('a'+n%5))), pool.Admin(rand.IntN(3))) // may be unlisted just now
 		},
 		func(n int) { c.say([]string{"", "a", "bcd", "abcde"}[n%4]) },
+		func(n int) {
+			_, _ = p.Heartbeat(addr(string(rune('a'+n%5))), health.Report{Weight: n % 100, MaxConn: -1}) // nor need it be wanted
+		},
 		func(n int) { p.Status() },
 	} {
 		changes.Go(func() {

@@ -18,11 +18,12 @@ type Set struct {
 
 // Member is a Backend as one Set sees it.
 type Member struct {
-	*Backend         // outlives every Set that lists it
-	limit    int64   // requests in flight at once; 0: any number
-	weight   float64 // in hundredths
-	onTrial  bool    // one request at a time
-	bounded  bool    // its leases count for the bounds of a ring
+	*Backend           // outlives every Set that lists it
+	limit    int64     // requests in flight at once; 0: any number
+	adaptive *adaptive // a lower limit, which follows latency; nil: there is none
+	weight   float64   // in hundredths
+	onTrial  bool      // one request at a time
+	bounded  bool      // its leases count for the bounds of a ring
 }
 
 // tier is a group of members that share the requests.
@@ -61,8 +62,8 @@ func (p *Pool) buildSet(now time.Time) *Set {
 // ready is the operator's axis: state and weight let it have requests.
 func (b *Backend) ready() bool { return b.admin == Ready && b.weight() > 0 && !b.advice.refuses() }
 
-// serving is the probes' axis, and the name's.
-func (b *Backend) serving() bool { return b.verdict == up && b.located() }
+// serving is the probes' axis, the heartbeats' and the name's.
+func (b *Backend) serving() bool { return b.verdict == up && b.beat.out == "" && b.located() }
 
 // trusted is the traffic's axis.
 func (b *Backend) trusted() bool { return b.ejectedUntil.IsZero() }
@@ -114,8 +115,9 @@ func (p *Pool) weights(group []*Backend, now time.Time) []int {
 	w := make([]int, len(group))
 	for i, b := range group {
 		w[i] = rampWeight(p.weight(b), b.rampFrom, now, slowStart)
+		b.grown = w[i] / max(1, p.weight(b))
 		if p.spec.Balance != RoundRobin {
-			w[i] = b.advice.apply(w[i])
+			w[i] = b.ownWord(w[i])
 		}
 	}
 	return w
@@ -142,6 +144,7 @@ func (p *Pool) newTier(group []*Backend, weights []int) tier {
 func newMember(b *Backend, weight int) Member {
 	return Member{
 		Backend: b, limit: int64(b.advice.bound(b.spec.MaxRequests)), weight: float64(weight), onTrial: b.halfOpen,
+		adaptive: b.load.adaptive.Load(),
 	}
 }
 

@@ -31,9 +31,21 @@ type Spec struct {
 	Check    *CheckSpec // nil: backends are taken to be up
 	Passive  Passive
 
+	// Heartbeat is how long after a report of its own (Pool.Heartbeat) a
+	// backend is out. 0: they need not report.
+	Heartbeat time.Duration
+
+	// FollowLoad makes weights follow what answers say of load
+	// (Lease.ReportLoad). Not under RoundRobin and First, which have none.
+	FollowLoad bool
+
 	// HashBalanceFactor bounds what consistent_hash gives a backend: its share
 	// of the requests in flight times this, 1.25 say. Below 1: no bound.
 	HashBalanceFactor float64
+
+	// AdaptiveConcurrency lets the number of requests that a backend gets at once
+	// follow from its latency. MaxRequests is then the most. Wants Lease.Observe.
+	AdaptiveConcurrency bool
 
 	// PanicThreshold is how many percent of the backends must be usable. If
 	// fewer are, all are used, for the fault may be the checks'. 0: never.
@@ -50,6 +62,12 @@ type Spec struct {
 	// backend (AcquireSticky). Empty: no client sticks.
 	StickyKey []byte
 }
+
+// weighs reports whether the policy looks at weights.
+func (s *Spec) weighs() bool { return s.Balance != RoundRobin && s.Balance != First }
+
+// followsLoad is FollowLoad, where weights mean anything.
+func (s *Spec) followsLoad() bool { return s.FollowLoad && s.weighs() }
 
 // NoTraffic is the weight of a backend that is probed and shown, and gets no
 // request.
@@ -91,10 +109,23 @@ type Passive struct {
 	MaxEjected        int           // percent of the ready backends out at once; see ejectionCap
 	HalfOpen          bool          // who returns gets one request at a time until one has succeeded
 	Enforce           bool          // false: nobody is ejected, there is only an event
+	Count             *Faults       // what is an error; nil: whatever is bad, and 502, 503 and 504
+	SuccessRate       SuccessRate
 }
 
+// faults is Count.
+func (s Passive) faults() *Faults {
+	if s.Count == nil {
+		return everyFault
+	}
+	return s.Count
+}
+
+// watches reports whether anybody looks at errors.
+func (s Passive) watches() bool { return s.ConsecutiveErrors > 0 || s.SuccessRate.Interval > 0 }
+
 // ejects reports whether errors can take a backend out.
-func (s Passive) ejects() bool { return s.ConsecutiveErrors > 0 && s.Enforce }
+func (s Passive) ejects() bool { return s.watches() && s.Enforce }
 
 // Options are what a Pool needs from its surroundings.
 type Options struct {
@@ -125,8 +156,8 @@ type Event struct {
 const (
 	EventAdded       = "added"
 	EventRemoved     = "removed"
-	EventUp          = "up"   // probes
-	EventDown        = "down" // probes
+	EventUp          = "up"   // probes, or heartbeats
+	EventDown        = "down" // probes, or heartbeats
 	EventEjected     = "ejected"
 	EventReturned    = "returned" // from an ejection
 	EventDrain       = "drain"
@@ -134,7 +165,7 @@ const (
 	EventReady       = "ready"
 	EventResolved    = "resolved" // first address of a name, or another one than before
 	EventUnresolved  = "unresolved"
-	EventWeight      = "weight"      // SetWeight, or its agent
+	EventWeight      = "weight"      // SetWeight, or its own word
 	EventWouldEject  = "would_eject" // Passive.Enforce is false
 	EventPanic       = "panic"       // of the pool: all backends are used
 	EventCalm        = "calm"        // of the pool: the usable ones are enough again

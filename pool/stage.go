@@ -64,14 +64,17 @@ func (st *Staged) Commit() {
 		p.discard(st.fresh)
 		return
 	}
-	now := time.Now()
+	now, before := time.Now(), p.spec
 	p.spec = st.spec
 	p.errorLimit.Store(int64(p.spec.Passive.ConsecutiveErrors))
 	p.queue.size.Store(int64(p.spec.Queue.Size))
 	p.queue.timeout.Store(int64(p.spec.Queue.Timeout))
 	p.measured.Store(p.spec.Balance == PeakEWMA)
+	p.faults.Store(p.spec.Passive.faults())
 	p.relist(st.fresh, now)
 	p.nameSticky()
+	p.relearn(&before, now)
+	p.equip()
 	p.relax(now)
 	p.setStale, p.probeStale = true, true
 	p.refresh(now)
@@ -81,7 +84,7 @@ func (st *Staged) Commit() {
 // relax undoes what the Spec no longer wants of passive checks. p.mu is held.
 func (p *Pool) relax(now time.Time) {
 	switch s := p.spec.Passive; {
-	case s.ConsecutiveErrors <= 0:
+	case !s.watches():
 		p.endEjectionsOf(func(*Backend) bool { return true }, now, "passive checks are off")
 	case !s.Enforce:
 		p.endEjectionsOf(func(*Backend) bool { return true }, now, "passive checks only watch")
@@ -167,6 +170,7 @@ func (p *Pool) adopt(b **Backend, bs BackendSpec, now time.Time) {
 		return true
 	})
 	n.founder = !p.founded
+	p.meet(n, now)
 	p.change(n, now, EventAdded, "configured")
 	switch {
 	case n.state == StateUnresolved && n.nameError != "":

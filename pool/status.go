@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"math"
 	"time"
 )
 
@@ -11,8 +12,8 @@ const (
 	StateMaintenance = "maintenance"
 	StateDraining    = "draining"
 	StateUnresolved  = "unresolved" // a name without an answer so far
-	StateDown        = "down"       // probes
-	StateUnknown     = "unknown"    // no probe has ended yet
+	StateDown        = "down"       // probes, or no heartbeat
+	StateUnknown     = "unknown"    // no probe has ended yet, or it has never reported
 	StateEjected     = "ejected"    // traffic
 	StateUp          = "up"         // in rotation, if its tier is the one that serves
 )
@@ -51,8 +52,16 @@ type BackendStatus struct {
 	Cause           string     `json:"cause,omitempty"`
 	InFlight        int        `json:"in_flight"`
 	LastCheck       *LastCheck `json:"last_check,omitempty"`
-	Requests        uint64     `json:"requests"` // ended, since the backend was added
-	Errors          uint64     `json:"errors"`   // of these, with a bad Outcome
+	Heartbeat       string     `json:"heartbeat,omitempty"`      // up, down or unknown; absent: it need not report
+	LastHeartbeat   time.Time  `json:"last_heartbeat,omitzero"`  // absent: it has never reported
+	Load            float64    `json:"load,omitempty"`           // that its answers report, smoothed; 0 to 1
+	WeightPercent   int        `json:"weight_percent,omitempty"` // of Weight, by its own word; absent: all of it
+	Requests        uint64     `json:"requests"`                 // ended, since the backend was added
+	Errors          uint64     `json:"errors"`                   // of these, that count against it
+
+	// ConcurrencyLimit is how many requests it may have at once at this moment,
+	// where that follows latency. 0: max_requests is all there is.
+	ConcurrencyLimit int `json:"concurrency_limit,omitempty"`
 }
 
 // Status describes the pool as it is now.
@@ -78,7 +87,7 @@ func (p *Pool) shown(b *Backend) (weight, percent int) {
 	if b.share == 0 {
 		return 0, 0
 	}
-	if percent = b.share / max(1, p.weight(b)); percent == 100 {
+	if percent = b.grown; percent == 100 {
 		percent = 0
 	}
 	return max(1, b.share/100), percent
@@ -93,6 +102,7 @@ func (b *Backend) status() BackendStatus {
 	if a := b.Target(); a.IsValid() {
 		s.Target = a.String()
 	}
+	s.ConcurrencyLimit = b.concurrencyLimit()
 	if b.override != Configured {
 		override := b.override
 		s.WeightOverride = &override
@@ -101,11 +111,22 @@ func (b *Backend) status() BackendStatus {
 		last := b.last
 		s.LastCheck = &last
 	}
-	for i := range b.load.loops {
-		s.Requests += b.load.loops[i].requests.Load()
-		s.Errors += b.load.loops[i].errors.Load()
-	}
+	b.ownStatus(&s)
+	n := b.load.tally()
+	s.Requests, s.Errors = n.requests, n.errors
 	return s
+}
+
+// ownStatus is what a backend says of itself.
+func (b *Backend) ownStatus(s *BackendStatus) {
+	if b.beat.cause != "" {
+		s.Heartbeat = cmp.Or(b.beat.out, StateUp)
+	}
+	s.LastHeartbeat = b.beat.last
+	s.Load = math.Round(100*b.follows.level) / 100
+	if percent := b.ownPercent(); percent != 100 && b.pool.spec.weighs() {
+		s.WeightPercent = percent
+	}
 }
 
 // health is the probes' axis alone.
@@ -126,12 +147,19 @@ func (b *Backend) health() string {
 func (b *Backend) settleState(now time.Time) {
 	state, cause := b.health(), b.verdictCause
 	switch {
+	case state != StateUp:
+	case b.beat.out != "":
+		state, cause = b.beat.out, b.beat.cause
+	case b.check == nil:
+		cause = cmp.Or(b.beat.cause, cause)
+	}
+	switch {
 	case b.admin == Maintenance:
 		state, cause = StateMaintenance, "set by the operator"
 	case b.admin == Drain:
 		state, cause = StateDraining, "set by the operator"
 	case b.advice.refuses():
-		state, cause = StateDraining, "its agent asks for no new requests"
+		state, cause = StateDraining, string(b.advice.by)+" asks for no new requests"
 	case state == StateUnresolved:
 		cause = cmp.Or(b.nameError, "waiting for the name to resolve")
 	case state == StateUp && !b.trusted():

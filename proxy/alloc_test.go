@@ -20,10 +20,11 @@ func TestAllocationsOfARequest(t *testing.T) {
 	const hello = "\r\n\r\nhello"
 	chunks := cannedBackend(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x\r\n world\r\n0\r\n\r\n")
 	backend := cannedBackend(t, "HTTP/1.1 200 OK\r\nServer: canned\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello")
+	loads := cannedBackend(t, "HTTP/1.1 200 OK\r\nX-Load: 0.35\r\nContent-Length: 5\r\n\r\nhello")
 	w := testkit.Start(t, `
 log: {access: false}
-listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: sticky, match: {hosts: [sticky.example]}, pool: sticky}, {name: all, match: {hosts: [a.example]}, pool: api}]}]
-pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}, sticky: {backends: [{address: "`+backend+`"}], sticky: {cookie: w, ttl: 1h}}}
+listeners: [{name: web, address: "127.0.0.1:0", routes: [{name: other, match: {hosts: [b.example], path: /x/}, respond: {status: 204}}, {name: chunks, match: {hosts: [chunks.example]}, pool: chunks}, {name: loads, match: {hosts: [loads.example]}, pool: loads}, {name: sticky, match: {hosts: [sticky.example]}, pool: sticky}, {name: all, match: {hosts: [a.example]}, pool: api}, {name: guarded, match: {hosts: [guarded.example]}, pool: limited, timeouts: {request: 10s}, circuit_breaker: {error_share: 50}}]}]
+pools: {limited: {adaptive_concurrency: true, backends: [{address: "`+backend+`"}]}, api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{address: "`+chunks+`"}]}, loads: {backends: [{address: "`+loads+`"}], health: {load_header: X-Load}}, sticky: {backends: [{address: "`+backend+`"}], sticky: {cookie: w, ttl: 1h}}}
 `)
 	f := func(what string, most float64, request, end string) {
 		t.Helper()
@@ -60,7 +61,9 @@ pools: {api: {backends: [{address: "`+backend+`"}]}, chunks: {backends: [{addres
 	cookies := testkit.Get(t, w.Addr("web"), "/", "Host: sticky.example").Values("Set-Cookie")
 	own, _, _ := strings.Cut(cookies[1], ";")
 	f("a client that keeps its backend", 0, strings.Replace(first, "session", own+"; session", 1), hello)
+	f("with a deadline, a breaker and a limit that adapts", 0, "GET / HTTP/1.1\r\nHost: guarded.example\r\nX-Request-Deadline: 5.000\r\n\r\n", hello)
 	f("chunks", 0, "GET / HTTP/1.1\r\nHost: chunks.example\r\n\r\n", "0\r\n\r\n")
+	f("a load in the answer", 0, "GET / HTTP/1.1\r\nHost: loads.example\r\n\r\n", hello)
 }
 
 // ask sends a request and reads until the answer's last byte.

@@ -37,6 +37,7 @@ var sentences = map[metrics.Reason]string{
 	metrics.MethodNotAllowed:  "this method is not served here",
 	metrics.ExpectationFailed: "this expectation is not known here",
 	metrics.ShuttingDown:      "the proxy is shutting down",
+	metrics.CircuitOpen:       "this service is given a rest, for it has been answering with errors",
 }
 
 // refuseFor refuses with a detail, and returns false.

@@ -28,6 +28,7 @@ type exchange struct {
 
 	start    time.Time
 	deadline time.Time // of the whole request; zero: none
+	hurried  bool      // it is the client's, and sooner than the route's
 	site     *site     // nil until routed, and where nothing matched
 
 	line     requestLine
@@ -66,6 +67,7 @@ type exchange struct {
 	retryAfter int64             // seconds; 0: one
 
 	bound       binding // of the client to a backend
+	circuit     circuitPass
 	tried       pool.Tried
 	queued      time.Duration // for a backend, in all
 	hedge       *hedge        // a second copy of the request that is under way
@@ -109,7 +111,7 @@ func (w *worker) serve(ctx *fasthttp.RequestCtx) {
 	case ex.site.respond != nil:
 		ex.count()
 		ex.serveRespond(ex.site.respond)
-	case !ex.loadBody():
+	case !ex.loadBody(), !ex.closedCircuit():
 	default:
 		ex.count()
 		ex.outbound()
@@ -251,7 +253,7 @@ func (ex *exchange) route() bool {
 	if !ex.oneReading() {
 		return ex.refuseFor(metrics.BadRequest, "the path can be read in more than one way")
 	}
-	ex.deadline = after(ex.start, ex.site.timeouts.Request)
+	ex.setDeadline()
 	ex.pace.least = ex.site.minRate
 	return true
 }
@@ -275,6 +277,7 @@ func (ex *exchange) finish() {
 	if ex.pump != nil {
 		ex.pump.end()
 	}
+	ex.settleCircuit()
 	ex.observe()
 	switch {
 	case cc.tunnel != nil:

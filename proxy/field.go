@@ -24,6 +24,7 @@ const (
 	fieldForwardedPort
 	fieldWeir // X-Weir-*: what one Weir tells another
 	fieldRequestID
+	fieldDeadline // X-Request-Deadline
 	fieldVia
 	fieldDate
 	fieldContentType
@@ -112,6 +113,9 @@ func longFieldOf(name []byte) field {
 	case 17:
 		return pick(name, "transfer-encoding", fieldTransferEncoding)
 	case 18:
+		if equalFold(name, "x-request-deadline") {
+			return fieldDeadline
+		}
 		return pick(name, "proxy-authenticate", fieldHop)
 	case 19:
 		return pick(name, "proxy-authorization", fieldHop)

@@ -94,6 +94,10 @@ func reasonOfBody(err error) metrics.Reason {
 func (ex *exchange) forward() {
 	ex.w.budgetOf(ex.site.pool).request(ex.w.loop.Now().Unix())
 	ex.retriesLeft = ex.site.retry.attempts
+	if ex.late() {
+		ex.refuse(metrics.RequestTimeout)
+		return
+	}
 	var last verdict
 	for stale := 0; ; {
 		lease, err := ex.nextLease()
@@ -117,7 +121,7 @@ func (ex *exchange) forward() {
 		case !ex.again(v):
 			ex.refuse(ex.inTime(v.reason))
 			return
-		case v.outcome == pool.Stale && stale == 0:
+		case v.outcome == pool.Stale && stale == 0 && ex.timeFor(0):
 			stale++ // the same backend may be asked again, on a new connection
 		case ex.mayRetry() && ex.backOff():
 			ex.countRetry()
@@ -219,17 +223,19 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	ex.first = max(1, ex.w.loop.Now().Sub(ex.start))
 	lease.Observe(at.first)
 	ex.remember(at.first)
+	ex.noteLoad(&lease)
+	if at.status < http.StatusInternalServerError {
+		ex.site.state.usual.observe(ex.w.id, at.first)
+	}
 	if ex.wantsOther() && ex.findOther(b) {
 		ex.giveUp(up)
 		at.took, at.reason = at.first, metrics.BadStatus
 		b.Metrics().Error(ex.w.id, metrics.BadStatus)
-		v := verdict{outcome: pool.Success, reason: metrics.BadStatus}
-		if isBadStatus(at.status) { // a listed 500 says no more of a backend than another
-			v.outcome = pool.BadStatus
-		}
+		v := verdict{outcome: lease.Answered(at.status), reason: metrics.BadStatus}
 		lease.Done(v.outcome)
 		return v, false
 	}
+	ex.passTrial()
 	if at.status == http.StatusSwitchingProtocols {
 		ex.beginTunnel(up, lease)
 		return verdict{}, true
@@ -237,8 +243,8 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	v := ex.reply(up)
 	at.took = ex.w.loop.Now().Sub(start)
 	at.reason = v.reason
-	if v.outcome == pool.Success && isBadStatus(at.status) {
-		v.outcome = pool.BadStatus
+	if v.outcome == pool.Success {
+		v.outcome = lease.Answered(at.status)
 	}
 	if v.outcome.Bad() && v.reason != metrics.NoReason {
 		b.Metrics().Error(ex.w.id, v.reason)
@@ -264,12 +270,9 @@ func (ex *exchange) drop(up *upConn) {
 	up.close()
 }
 
-// isBadStatus lists the statuses by which a backend says that it cannot serve.
-func isBadStatus(status int) bool { return status >= 502 && status <= 504 }
-
 // failed tells the pool and the metrics of an attempt without an answer.
 func (ex *exchange) failed(lease pool.Lease, f failure, start time.Time) verdict {
-	v := classify(f)
+	v := ex.excuse(classify(f))
 	b := lease.Backend()
 	at := &ex.attempts[len(ex.attempts)-1]
 	at.reason = v.reason
@@ -296,12 +299,8 @@ func (ex *exchange) by(d time.Duration) time.Time {
 // roundTrip sends the request and reads the head of the answer. On success the
 // body is still to be read.
 func (ex *exchange) roundTrip(up *upConn) failure {
-	began, out := ex.w.loop.Now(), ex.out[:ex.headLen]
+	began, out := ex.w.loop.Now(), ex.message()
 	ex.heard = false
-	if ex.body.kind == smallBody {
-		out = append(out, ex.body.small...)
-	}
-	ex.out = out
 	up.c.SetWriteDeadline(ex.by(ex.site.timeouts.Response))
 	if up.hello > 0 {
 		if _, err := up.c.Write(ex.greeting(up.hello)); err != nil {
@@ -444,6 +443,7 @@ func (ex *exchange) sendInterim() error {
 		return nil
 	}
 	ex.told = true
+	ex.hideLoad()
 	ex.extra = append(ex.answer.appendBodiless(ex.extra[:0]), crlf...)
 	return ex.cc.send(ex.extra, clientWriteIdle, ex.deadline, &ex.pace)
 }

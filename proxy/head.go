@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"time"
 )
 
 // line is one header line: views of the buffer it was read into.
@@ -34,6 +35,7 @@ type head struct {
 	maxForwards   []byte // nil: none
 	requestID     []byte
 	requestIDs    int
+	deadline      time.Duration // 0: none
 	date          bool
 	contentType   []byte
 	eventStream   bool
@@ -169,6 +171,8 @@ func (h *head) noteContent(l *line) {
 	case fieldRequestID:
 		h.requestIDs++
 		h.requestID = l.value
+	case fieldDeadline:
+		h.noteDeadline(l.value)
 	case fieldDate:
 		h.date = true
 	case fieldContentType:

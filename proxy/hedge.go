@@ -48,12 +48,15 @@ type hedge struct {
 
 	connectBy, answerBy time.Time
 
-	up    *upConn
-	began time.Time
-	f     failure // why there is no answer
-	over  bool    // the exchange does not want it any more
-	done  bool    // it has ended
-	won   bool    // with an answer that the exchange has to take
+	hurryBy time.Time // when the client's own time is over; zero: it is the route's that counts
+
+	up      *upConn
+	began   time.Time
+	outcome pool.Outcome // of its answer, if it is an unwanted one
+	f       failure      // why there is no answer
+	over    bool         // the exchange does not want it any more
+	done    bool         // it has ended
+	won     bool         // with an answer that the exchange has to take
 }
 
 // awaitAnswer waits for the first byte of an answer to a request that has been
@@ -114,10 +117,13 @@ func (ex *exchange) startHedge(up *upConn) bool {
 		w: w, task: w.loop.Task(), rival: up.c, lease: lease, rule: &ex.site.retry, keep: ex.site.keep, began: now,
 		connectBy: ex.by(ex.site.timeouts.Connect), answerBy: ex.by(ex.site.timeouts.Response),
 	}
+	if ex.hurried {
+		h.hurryBy = ex.deadline
+	}
 	if ex.site.hello > 0 {
 		h.head = append(h.head, ex.greeting(ex.site.hello)...)
 	}
-	h.head = append(h.head, ex.out...)
+	h.head = append(h.head, ex.message()...)
 	ex.hedge = h
 	w.loop.Go(h.run)
 	return true
@@ -179,11 +185,16 @@ func (h *hedge) ask() failure {
 }
 
 func (h *hedge) judge(status int) failure {
-	if isBadStatus(status) || slices.Contains(h.rule.statuses, status) {
+	h.outcome = h.lease.Answered(status)
+	if h.outcome == pool.BadStatus || cannotServe(status) || slices.Contains(h.rule.statuses, status) {
 		return failure{at: reading, err: errUnwanted}
 	}
 	return failure{}
 }
+
+// cannotServe lists the statuses by which a backend, or a proxy in front of it,
+// says that it cannot serve.
+func cannotServe(status int) bool { return status >= 502 && status <= 504 }
 
 // drop ends a hedge that nobody wants, which says nothing about its backend. A
 // connection on which nothing was sent is good for another request.
@@ -206,7 +217,10 @@ func (h *hedge) fail() {
 	}
 	b, v := h.lease.Backend(), classify(h.f)
 	if h.f.err == errUnwanted {
-		v = verdict{outcome: pool.BadStatus, reason: metrics.BadStatus}
+		v = verdict{outcome: h.outcome, reason: metrics.BadStatus}
+	}
+	if !h.hurryBy.IsZero() && !h.w.loop.Now().Before(h.hurryBy) {
+		v = v.excused()
 	}
 	if v.outcome != pool.ClientClosed {
 		b.Metrics().Error(h.w.id, v.reason)

@@ -77,8 +77,8 @@ func (ex *exchange) appendSpecial(dst []byte, l *line) []byte {
 		if ex.madeID {
 			return dst
 		}
-	case fieldHop, fieldForwarded, fieldForwardedFor:
-		return dst // of this connection, or written anew by appendForwarded
+	case fieldHop, fieldForwarded, fieldForwardedFor, fieldDeadline:
+		return dst // of this connection, or written anew by appendForwarded or for each attempt
 	}
 	return append(dst, l.raw...)
 }

@@ -54,7 +54,7 @@ func (ex *exchange) cut(err error) verdict {
 	if ex.broken { // by the client: flush found out
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
 	}
-	v := classify(failure{at: relaying, err: err, body: ex.pump.fault()})
+	v := ex.excuse(classify(failure{at: relaying, err: err, body: ex.pump.fault()}))
 	v.reason = ex.inTime(v.reason)
 	if v.outcome == pool.BadResponse {
 		ex.detail = err.Error()
@@ -328,7 +328,7 @@ func (ex *exchange) endChunks(trailers []byte) error {
 // those of the backend's connection, those that rules are about, and those that
 // are about bytes which have been encoded since.
 func (ex *exchange) keepsFromTrailers(name []byte) bool {
-	return ex.answer.named(name) || ex.site.response.concerns(name) ||
+	return ex.answer.named(name) || ex.site.response.concerns(name) || ex.site.isLoad(name) ||
 		ex.coding != compress.None && (isOfBytes(name) || equalFold(name, "etag"))
 }
 

@@ -90,10 +90,11 @@ func (ex *exchange) findOther(b *pool.Backend) bool {
 	return true
 }
 
-// mayRetry reports whether the route and the budget have a retry left.
+// mayRetry reports whether the route and the budget have a retry left, and the
+// request the time for it.
 func (ex *exchange) mayRetry() bool {
 	w := ex.w
-	return ex.retriesLeft > 0 && !ex.tried.Full() &&
+	return ex.retriesLeft > 0 && !ex.tried.Full() && ex.timeFor(0) &&
 		w.budgetOf(ex.site.pool).allows(w.loop.Now().Unix(), ex.site.retry.budget)
 }
 
@@ -113,7 +114,7 @@ func (ex *exchange) backOff() bool {
 	}
 	pause := min(rule.backOff<<(nth-1), mostBackOff)
 	pause = pause/2 + time.Duration(w.random.Uint64()%uint64(pause/2+1)) // half of it jitter
-	if !ex.deadline.IsZero() && w.loop.Now().Add(pause).After(ex.deadline) {
+	if !ex.timeFor(pause) {
 		return false
 	}
 	w.loop.Task().Sleep(pause)

@@ -32,6 +32,7 @@ type Server struct {
 	log     *zap.Logger
 	access  *accessLog
 	keeper  *keeper
+	routes  *routeStates
 	dir     string
 
 	current  atomic.Pointer[Snapshot] // loaded once by every request; stored by Commit
@@ -39,6 +40,7 @@ type Server struct {
 	workers  []*worker                // one a loop
 	inFlight perLoopCount             // requests and tunnels
 	closing  atomic.Bool              // Shutdown was called
+	notify   atomic.Pointer[func(RouteEvent)]
 
 	mu        sync.Mutex // Prepare, Commit, Shutdown and Status; never the request path
 	listeners map[string]*listener
@@ -51,6 +53,7 @@ func New(o Options) *Server {
 		s.log = zap.NewNop()
 	}
 	s.keeper = newKeeper(s.log)
+	s.routes = newRouteStates(o.Group.Len(), o.Metrics)
 	s.inFlight = make(perLoopCount, o.Group.Len())
 	for i := range o.Group.Len() {
 		s.workers = append(s.workers, newWorker(s, o.Group.Loop(i)))
@@ -70,6 +73,7 @@ type Status struct {
 	Version   int              `json:"version"`
 	InFlight  int              `json:"in_flight"` // requests and tunnels
 	Listeners []ListenerStatus `json:"listeners"`
+	Circuits  []OpenCircuit    `json:"open_circuits,omitempty"` // of routes whose breakers are not closed
 }
 
 // ListenerStatus is one listener. Address is the bound one: the port is known
@@ -86,7 +90,7 @@ func (s *Server) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := s.current.Load()
-	st := Status{Version: snap.Version(), InFlight: s.inFlight.sum()}
+	st := Status{Version: snap.Version(), InFlight: s.inFlight.sum(), Circuits: s.routes.openCircuits()}
 	for _, ln := range s.listeners {
 		st.Listeners = append(st.Listeners, ListenerStatus{
 			Name: ln.config().name, Address: addressOf(ln.socket.Addr()),

@@ -40,6 +40,8 @@ type site struct {
 	hello    int     // version of the PROXY header for backends; 0: none
 	sticky   *sticky // nil: clients do not keep their backend
 
+	loadHeader string // of answers, in which backends tell their load; in lower case, "": none
+
 	allow, deny cidr.Set
 	limit       *limit           // nil: none
 	guard       *basicauth.Guard // nil: nobody is asked for a password
@@ -52,6 +54,12 @@ type site struct {
 	redirect *redirect
 	respond  *respond
 
+	breaker     *breaker // nil: none
+	breakerRule breakerRule
+
+	tellsDeadline bool // backends are told how much time is left
+
+	state   *routeState
 	metrics *metrics.Route
 	watch   *metrics.Route // of this snapshot alone; nil: nobody compares it with another
 	retries *metrics.Pool  // nil without a pool
@@ -232,6 +240,7 @@ type compiler struct {
 	metrics *metrics.Registry
 	cfg     *config.Config
 	keeper  *keeper
+	states  *routeStates
 	dir     string // of the configuration file: relative names start there
 	sites   []*site
 }
@@ -278,6 +287,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		trace:   slices.Contains(r.Match.Methods, http.MethodTrace),
 		metrics: c.metrics.Route(listener, r.Name),
 	}
+	s.tellsDeadline = !s.request.concerns([]byte(deadlineName))
 	c.sites = append(c.sites, s)
 	if err := c.access(s, r); err != nil {
 		return nil, err
@@ -295,6 +305,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		s.queues = p.Queue.Size > 0
 		s.keep, s.hello = p.KeepAlive, helloOf(p.SendProxyProtocol)
 		s.sticky = newSticky(p.Sticky, &s.response)
+		s.loadHeader = strings.ToLower(p.Health.LoadHeader)
 		s.hashes, s.hashKey = p.Balance == pool.ConsistentHash, hashKeyOf(p.HashKey)
 		if s.hello > 0 {
 			s.keep = config.KeepAlive{} // a connection is one client's
@@ -305,6 +316,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 	case r.Respond != nil:
 		s.respond = &respond{status: r.Respond.Status, contentType: r.Respond.ContentType, body: []byte(r.Respond.Body)}
 	}
+	c.remember(s, r)
 	return s, nil
 }
 

@@ -55,7 +55,7 @@ func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, versio
 // bound. pools is as for Prepare; nobody acquires from them.
 func (s *Server) Compile(cfg *config.Config, pools map[string]*pool.Pool) (*Snapshot, error) {
 	snap := &Snapshot{cfg: cfg, pools: pools, headerBytes: cfg.Defaults.Limits.HeaderBytes, log: cfg.Log}
-	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, dir: s.dir}
+	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, states: s.routes, dir: s.dir}
 	for i := range cfg.Listeners {
 		routes, err := c.routes(&cfg.Listeners[i])
 		if err != nil {
@@ -145,6 +145,7 @@ func (st *Staged) Commit() {
 	}
 	s.retireOthers(st.snap)
 	s.keeper.retain(st.snap.sites)
+	s.routes.retain(st.snap.sites)
 	s.log.Debug("snapshot committed", zap.Int("version", st.version))
 }
 

@@ -132,7 +132,7 @@ func (ex *exchange) acquireBound(tried pool.Tried) (l pool.Lease) {
 func (ex *exchange) bind(to *pool.Backend) {
 	s, b, h := ex.site.sticky, &ex.bound, &ex.answer
 	s.claim(h)
-	if b.busy || s.silent || isBadStatus(h.status) || h.status == http.StatusNotModified {
+	if b.busy || s.silent || cannotServe(h.status) || h.status == http.StatusNotModified {
 		return
 	}
 	if id := ex.site.pool.StickyID(to); id != string(b.id) && !s.cachingOf(h).shared {

@@ -207,10 +207,18 @@ func printBackend(w io.Writer, name string, b admin.Backend, now time.Time) erro
 	if b.Ejected {
 		t.row("ejected until", clock(b.EjectedUntil))
 	}
+	if b.HalfOpen {
+		t.row("on trial", "one request at a time until one has succeeded")
+	}
 	t.row("connects to", b.Target)
-	t.row("weight", fmt.Sprintf("%d, effective %d, tier %d", b.Weight, b.EffectiveWeight, b.Tier))
+	t.row("weight", weightOf(b))
 	limit := "no limit"
-	if b.MaxRequests > 0 {
+	switch {
+	case b.ConcurrencyLimit > 0 && b.MaxRequests > 0:
+		limit = fmt.Sprintf("limit %d of %d", b.ConcurrencyLimit, b.MaxRequests)
+	case b.ConcurrencyLimit > 0:
+		limit = fmt.Sprintf("limit %d", b.ConcurrencyLimit)
+	case b.MaxRequests > 0:
 		limit = fmt.Sprintf("limit %d", b.MaxRequests)
 	}
 	t.row("in flight", fmt.Sprintf("%d, %s", b.InFlight, limit))
@@ -222,6 +230,9 @@ func printBackend(w io.Writer, name string, b admin.Backend, now time.Time) erro
 		}
 		t.row("last check", fmt.Sprintf("%s ago, %s", ago(now, c.At), outcome))
 	}
+	if beat := heartbeatOf(b, now); beat != "" {
+		t.row("heartbeat", beat)
+	}
 	if err := t.print(w); err != nil || len(b.History) == 0 {
 		return err
 	}
@@ -232,4 +243,36 @@ func printBackend(w io.Writer, name string, b admin.Backend, now time.Time) erro
 		h.row(fmt.Sprintf("%s (%s ago)", clock(e.Time), ago(now, e.Time)), e.What, e.Cause)
 	}
 	return h.print(w)
+}
+
+// weightOf is the weight in one line: what it is, and what of it is in use.
+func weightOf(b admin.Backend) string {
+	s := fmt.Sprintf("%d, effective %d", b.Weight, b.EffectiveWeight)
+	if b.WeightOverride != nil {
+		s = fmt.Sprintf("%d by the operator (configured %d), effective %d", *b.WeightOverride, b.Weight, b.EffectiveWeight)
+	}
+	if b.WeightPercent > 0 {
+		s += fmt.Sprintf(", %d %% by its own word", b.WeightPercent)
+	}
+	if b.Load > 0 {
+		s += fmt.Sprintf(", load %.2f", b.Load)
+	}
+	if b.SlowStart > 0 {
+		s += fmt.Sprintf(", slow start at %d %%", b.SlowStart)
+	}
+	return s + fmt.Sprintf(", tier %d", b.Tier)
+}
+
+// heartbeatOf is what is known of its reports; "" where there are none and none
+// are wanted.
+func heartbeatOf(b admin.Backend, now time.Time) string {
+	switch {
+	case !b.LastHeartbeat.IsZero() && b.Heartbeat == "":
+		return fmt.Sprintf("not wanted, the last %s ago", ago(now, b.LastHeartbeat))
+	case !b.LastHeartbeat.IsZero():
+		return fmt.Sprintf("%s, the last %s ago", b.Heartbeat, ago(now, b.LastHeartbeat))
+	case b.Heartbeat != "":
+		return b.Heartbeat + ", none yet"
+	}
+	return ""
 }

@@ -46,6 +46,7 @@ type api struct {
 	token    func() (string, error)
 	ready    func() bool
 	loopback bool
+	beats    beatLog
 }
 
 // handler answers one request, or returns what is wrong: a *problem, or an
@@ -82,6 +83,7 @@ func (a *api) routes() map[string]methods {
 		"/v1/pools":                             {"GET": a.pools},
 		"/v1/pools/{pool}":                      {"GET": a.pool},
 		"/v1/pools/{pool}/backends/{address}":   {"GET": a.backend, "PUT": a.change},
+		heartbeatPath:                           {"POST": a.heartbeat},
 		"/v1/config":                            {"GET": a.secret(a.config), "PUT": a.apply},
 		"/v1/versions":                          {"GET": a.versions},
 		"/v1/versions/{version}":                {"GET": a.secret(a.version)},
@@ -118,7 +120,11 @@ func headers(next http.Handler) http.Handler {
 func (a *api) serve(w http.ResponseWriter, r *http.Request, m methods) {
 	start := time.Now()
 	err := a.dispatch(w, r, m)
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+	case r.Pattern == heartbeatPath:
+		a.logBeat(r, err)
+	default:
 		a.logChange(r, err, time.Since(start))
 	}
 	if err != nil {

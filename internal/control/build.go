@@ -20,6 +20,8 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 		SlowStart:         p.SlowStart,
 		PanicThreshold:    p.Health.PanicThreshold,
 		Queue:             pool.QueueSpec{Size: p.Queue.Size, Timeout: p.Queue.Timeout},
+		Heartbeat:         p.Health.Heartbeat.TTL,
+		FollowLoad:        p.Health.LoadHeader != "",
 		Passive: pool.Passive{
 			Enforce:           p.Health.Passive.Enforce,
 			ConsecutiveErrors: p.Health.Passive.ConsecutiveErrors,
@@ -27,7 +29,14 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 			MaxEjection:       p.Health.Passive.MaxEjection,
 			MaxEjected:        p.Health.Passive.MaxEjected,
 			HalfOpen:          p.Health.Passive.HalfOpen,
+			Count:             pool.FaultsOf(p.Health.Passive.Count),
 		},
+		AdaptiveConcurrency: p.AdaptiveConcurrency,
+	}
+	if r := p.Health.Passive.SuccessRate; r.Enabled {
+		s.Passive.SuccessRate = pool.SuccessRate{
+			Interval: r.Interval, Deviations: r.Deviations, MinBackends: r.MinBackends, MinRequests: r.MinRequests,
+		}
 	}
 	for _, b := range p.Backends {
 		weight := b.Weight

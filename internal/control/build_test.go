@@ -33,8 +33,10 @@ func TestSpec(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant %+v", source, got, want)
 		}
 	}
+	counted := pool.FaultsOf([]string{"connect", "timeout", "reset", "bad_response", "502", "503", "504"})
 	passive := pool.Passive{
 		Enforce: true, ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50, HalfOpen: true,
+		Count: counted,
 	}
 	f("{backends: [{address: 'a:1'}, {address: 'b:1', weight: 3, tier: 1, max_requests: 7}]}", pool.Spec{
 		Name: "p", Balance: pool.WeightedRoundRobin, Passive: passive,
@@ -55,7 +57,7 @@ func TestSpec(t *testing.T) {
 
 	f("{backends: [], health: {active: {type: tcp, port: 81, interval: 3s, timeout: 1s, fall: 4, rise: 1}, passive: {consecutive_errors: 0, ejection: 1s, max_ejection: 2s, max_ejected: 10, enforce: false}}}", pool.Spec{
 		Name: "p", Balance: pool.WeightedRoundRobin,
-		Passive: pool.Passive{Ejection: time.Second, MaxEjection: 2 * time.Second, MaxEjected: 10, HalfOpen: true},
+		Passive: pool.Passive{Ejection: time.Second, MaxEjection: 2 * time.Second, MaxEjected: 10, HalfOpen: true, Count: counted},
 		Check: &pool.CheckSpec{
 			Check: health.TCP{Port: 81, Send: []byte{}, Expect: []byte{}}, Interval: 3 * time.Second, Timeout: time.Second, Fall: 4, Rise: 1,
 		},
@@ -70,11 +72,29 @@ func TestSpec(t *testing.T) {
 		},
 	})
 
+	f("{backends: [], adaptive_concurrency: true}", pool.Spec{
+		Name: "p", Balance: pool.WeightedRoundRobin, Passive: passive, AdaptiveConcurrency: true,
+	})
+
 	f("{backends: [], balance: consistent_hash, hash_balance: 150, slow_start: 30s, health: {panic_threshold: 7, passive: {half_open: false}}}", pool.Spec{
 		Name: "p", Balance: pool.ConsistentHash, HashBalanceFactor: 1.5, SlowStart: 30 * time.Second, PanicThreshold: 7,
 		Passive: pool.Passive{
 			Enforce: true, ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50,
+			Count: counted,
 		},
+	})
+
+	passive.Count = pool.FaultsOf([]string{"connect", "500"})
+	passive.SuccessRate = pool.SuccessRate{Interval: 30 * time.Second, Deviations: 2.5, MinBackends: 5, MinRequests: 50}
+	f("{backends: [], health: {heartbeat: {ttl: 9s}, load_header: X-Load, passive: {count: [connect, 500], "+
+		"success_rate: {enabled: true, deviations: 2.5, min_requests: 50, interval: 30s}}}}", pool.Spec{
+		Name: "p", Balance: pool.WeightedRoundRobin, Passive: passive, Heartbeat: 9 * time.Second, FollowLoad: true,
+	})
+
+	// an empty list counts nothing, and what is not enabled is off, whatever its numbers
+	passive.Count, passive.SuccessRate = pool.FaultsOf(nil), pool.SuccessRate{}
+	f("{backends: [], health: {passive: {count: [], success_rate: {deviations: 2.5}}}}", pool.Spec{
+		Name: "p", Balance: pool.WeightedRoundRobin, Passive: passive,
 	})
 }
 

@@ -151,6 +151,9 @@ func New(o Options) (*Controller, error) {
 	if err := o.Metrics.Prometheus().Register(pool.NewCollector(c.scraped)); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
+	o.Proxy.Notify(func(e proxy.RouteEvent) {
+		c.events.send(Event{Kind: "route", What: e.What, Listener: e.Listener, Route: e.Route, Cause: e.Cause})
+	})
 	return c, nil
 }
 

@@ -12,19 +12,22 @@ const (
 	eventsQueued = 256 // per subscriber; one that is further behind loses events
 )
 
-// Event is something that happened: to a configuration or to a backend. IDs
+// Event is something that happened: to a configuration, a backend or a route. IDs
 // grow by one, so that a reader sees what it missed.
 type Event struct {
 	ID      uint64    `json:"id"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"`           // applied, rejected, failed, rolled_back, pinned, unpinned, ignored or backend
-	What    string    `json:"what,omitempty"` // of a backend: up, down, ejected, ... as package pool says
+	Kind    string    `json:"kind"`           // applied, rejected, failed, rolled_back, pinned, unpinned, ignored, backend or route
+	What    string    `json:"what,omitempty"` // of a backend: up, down, ejected, ... as package pool says; of a route as package proxy does
 	Version int       `json:"version,omitempty"`
 	Pool    string    `json:"pool,omitempty"`
 	Backend string    `json:"backend,omitempty"`
 	Cause   string    `json:"cause,omitempty"`
 	Origin  string    `json:"origin,omitempty"`
 	Author  string    `json:"author,omitempty"`
+
+	Listener string `json:"listener,omitempty"` // of a route
+	Route    string `json:"route,omitempty"`
 }
 
 // events keeps the last ones and hands new ones on. Sending never blocks.

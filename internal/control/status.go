@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"weir/health"
 	"weir/internal/config"
 	"weir/internal/history"
 	"weir/pool"
@@ -123,6 +124,9 @@ func warnings(s Status) []string {
 		w = append(w, fmt.Sprintf("version %d is undone at %s unless it is confirmed: weir confirm",
 			s.Confirm.Version, s.Confirm.By.Local().Format(time.TimeOnly)))
 	}
+	for _, o := range s.Traffic.Circuits {
+		w = append(w, fmt.Sprintf("route %s/%s: its circuit breaker is open since %s", o.Listener, o.Route, o.Since.Format(time.DateTime)))
+	}
 	for _, ch := range s.Restart {
 		w = append(w, ch.String())
 	}
@@ -185,6 +189,22 @@ func (c *Controller) Weigh(poolName, address string, weight int, o Origin) error
 	c.log.Info("backend weighed", zap.String("pool", poolName), zap.String("backend", address),
 		zap.Int("weight", weight), zap.String("origin", o.Kind), zap.String("author", o.Author))
 	return nil
+}
+
+// Heartbeat enters that a backend is there, with what it says of itself
+// (health.ParseHeartbeat). It is not logged: what follows from it is, by the
+// pool, if anything does. The error is a *pool.UnknownBackendError if there is no
+// such pool or backend, a *pool.NoHeartbeatError, or about what is said.
+func (c *Controller) Heartbeat(poolName, address, said string) (pool.Pulse, error) {
+	r, err := health.ParseHeartbeat(said)
+	if err != nil {
+		return pool.Pulse{}, err
+	}
+	v := c.current.Load()
+	if v == nil || v.pools[poolName] == nil {
+		return pool.Pulse{}, &pool.UnknownBackendError{Pool: poolName, Address: address}
+	}
+	return v.pools[poolName].Heartbeat(address, r)
 }
 
 // BackendHistory is the latest changes of a backend, oldest first; nil if there is

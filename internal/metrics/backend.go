@@ -15,8 +15,9 @@ type Backend struct {
 	passed, failed counter
 	probes         histogram
 
-	mu      sync.Mutex // whoever ejects or scrapes
-	ejected map[string]uint64
+	mu         sync.Mutex // whoever ejects or scrapes
+	ejected    map[string]uint64
+	wouldEject map[string]uint64
 }
 
 // backendLoop is one loop's part.
@@ -30,7 +31,7 @@ type backendLoop struct {
 }
 
 func newBackend(loops int) *Backend {
-	return &Backend{loops: newPerLoop[backendLoop](loops), ejected: make(map[string]uint64)}
+	return &Backend{loops: newPerLoop[backendLoop](loops), ejected: make(map[string]uint64), wouldEject: make(map[string]uint64)}
 }
 
 // Observe counts an answer of the backend: its status and the time from the
@@ -76,8 +77,16 @@ func (b *Backend) Ejected(reason string) {
 	b.ejected[reason]++
 }
 
-func (b *Backend) ejections() map[string]uint64 {
+// WouldEject counts that traffic would have taken the backend out, had it been
+// allowed to, and why.
+func (b *Backend) WouldEject(reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return maps.Clone(b.ejected)
+	b.wouldEject[reason]++
+}
+
+func (b *Backend) ejections() (real, would map[string]uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.ejected), maps.Clone(b.wouldEject)
 }

@@ -12,6 +12,7 @@ var (
 	inFlightDesc = desc("requests_in_flight", "Requests that are being served.", "listener", "route")
 	bytesInDesc  = desc("request_bytes_total", "Bytes of request bodies.", "listener", "route")
 	bytesOutDesc = desc("response_bytes_total", "Bytes of response bodies.", "listener", "route")
+	breakerDesc  = desc("circuit_breaker_open", "1 if the route's circuit breaker is open or half open, else 0.", "listener", "route")
 
 	upstreamDesc         = desc("upstream_requests_total", "Answers of a backend, by status.", "pool", "backend", "code")
 	upstreamDurationDesc = desc("upstream_duration_seconds", "From the start of an attempt to the header of the backend's answer.", "pool", "backend")
@@ -21,6 +22,7 @@ var (
 	probesDesc           = desc("health_checks_total", "Active health checks.", "pool", "backend", "result")
 	probeDurationDesc    = desc("health_check_duration_seconds", "Time an active health check took.", "pool", "backend")
 	ejectionsDesc        = desc("ejections_total", "Times a backend was taken out because of what its traffic saw.", "pool", "backend", "reason")
+	wouldEjectDesc       = desc("would_eject_total", "Times a backend would have been taken out, where that is not enforced.", "pool", "backend", "reason")
 
 	queueWaitDesc     = desc("queue_wait_seconds", "Time that requests waited until a backend was free.", "pool")
 	queueRejectedDesc = desc("queue_rejected_total", "Requests that found no place in the queue, or no backend in time.", "pool", "reason")
@@ -48,9 +50,9 @@ type collector struct{ r *Registry }
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc,
+		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc, breakerDesc,
 		upstreamDesc, upstreamDurationDesc, connectDesc, connectionsDesc, upstreamErrorsDesc,
-		probesDesc, probeDurationDesc, ejectionsDesc,
+		probesDesc, probeDurationDesc, ejectionsDesc, wouldEjectDesc,
 		queueWaitDesc, queueRejectedDesc, hedgesDesc, retriesDesc, errorsDesc, streamsDesc,
 	} {
 		out <- d
@@ -112,6 +114,9 @@ func (m *Route) collect(s sink, key routeKey) {
 	s.gauge(inFlightDesc, int64(m.InFlight()), key.listener, key.route)
 	s.counter(bytesInDesc, in, key.listener, key.route)
 	s.counter(bytesOutDesc, out, key.listener, key.route)
+	if is := m.breaker.Load(); is != breakerNone {
+		s.gauge(breakerDesc, int64(is-breakerClosed), key.listener, key.route)
+	}
 }
 
 func (p *Pool) collect(s sink, name string) {
@@ -158,8 +163,12 @@ func (b *Backend) collect(s sink, key backendKey) {
 		s.counter(probesDesc, failed, key.pool, key.backend, failure)
 		s.histogram(probeDurationDesc, &probes, key.pool, key.backend)
 	}
-	for reason, n := range b.ejections() {
+	ejected, would := b.ejections()
+	for reason, n := range ejected {
 		s.counter(ejectionsDesc, n, key.pool, key.backend, reason)
+	}
+	for reason, n := range would {
+		s.counter(wouldEjectDesc, n, key.pool, key.backend, reason)
 	}
 }
 

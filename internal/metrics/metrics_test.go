@@ -150,6 +150,7 @@ func TestBackend(t *testing.T) {
 	b.Probe(true, time.Millisecond)
 	b.Probe(false, time.Second)
 	b.Ejected("consecutive_errors")
+	b.WouldEject("success_rate")
 
 	wantLines(t, r, "weir_upstream_requests_total{",
 		`weir_upstream_requests_total{backend="127.0.0.1:80",code="200",pool="api"} 2`,
@@ -165,6 +166,7 @@ func TestBackend(t *testing.T) {
 		`weir_health_checks_total{backend="127.0.0.1:80",pool="api",result="success"} 1`)
 	wantLines(t, r, "weir_health_check_duration_seconds_sum{", `weir_health_check_duration_seconds_sum{backend="127.0.0.1:80",pool="api"} 1.001`)
 	wantLines(t, r, "weir_ejections_total{", `weir_ejections_total{backend="127.0.0.1:80",pool="api",reason="consecutive_errors"} 1`)
+	wantLines(t, r, "weir_would_eject_total{", `weir_would_eject_total{backend="127.0.0.1:80",pool="api",reason="success_rate"} 1`)
 }
 
 // A backend that is not probed must not look like one that never failed a probe.
@@ -258,6 +260,7 @@ func TestReasons(t *testing.T) {
 	f(metrics.RateLimited, "rate_limited", 429)
 	f(metrics.Denied, "denied", 403)
 	f(metrics.ShuttingDown, "shutting_down", 503)
+	f(metrics.CircuitOpen, "circuit_open", 503)
 	f(metrics.Stale, "stale", 502)
 }
 

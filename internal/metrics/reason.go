@@ -35,6 +35,7 @@ const (
 	MethodNotAllowed         // the route does not take this method
 	ExpectationFailed        // the client expects something that Weir does not know
 	ShuttingDown             // Weir is about to leave
+	CircuitOpen              // the route's circuit breaker is open
 	BadStatus                // a status of a backend that the route retries: a reason to try again, never an answer
 	Hedged                   // another backend was quicker: an attempt that was given up, never an answer
 	Stale                    // a kept connection turned out to be closed: a reason to try again, never an answer
@@ -70,6 +71,7 @@ var reasonTable = [reasons]struct {
 	MethodNotAllowed:  {"method_not_allowed", http.StatusMethodNotAllowed},
 	ExpectationFailed: {"expectation_failed", http.StatusExpectationFailed},
 	ShuttingDown:      {"shutting_down", http.StatusServiceUnavailable},
+	CircuitOpen:       {"circuit_open", http.StatusServiceUnavailable},
 	BadStatus:         {"bad_status", http.StatusBadGateway},
 	Hedged:            {"hedged", http.StatusBadGateway},
 	Stale:             {"stale", http.StatusBadGateway},

@@ -1,9 +1,35 @@
 package metrics
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Route counts the requests of one route.
-type Route struct{ loops perLoop[routeLoop] }
+type Route struct {
+	loops   perLoop[routeLoop]
+	breaker atomic.Int32 // one of the breaker constants
+}
+
+// What a route's circuit breaker is.
+const (
+	breakerNone int32 = iota
+	breakerClosed
+	breakerOpen
+)
+
+// SetBreaker shows whether the route has a circuit breaker, and whether that is
+// open, or half open.
+func (m *Route) SetBreaker(exists, open bool) {
+	switch {
+	case !exists:
+		m.breaker.Store(breakerNone)
+	case open:
+		m.breaker.Store(breakerOpen)
+	default:
+		m.breaker.Store(breakerClosed)
+	}
+}
 
 // routeLoop is one loop's part. How many are in flight is not counted: it is
 // what began and has not ended, one write less for each request.

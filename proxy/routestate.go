@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"weir/internal/config"
+	"weir/internal/metrics"
+)
+
+// routeState is what Weir remembers of a route, by its listener and its name:
+// whatever is reloaded in between, the same names give the same routeState.
+type routeState struct {
+	breaker breaker
+	usual   usual
+}
+
+// routeStates are all that there ever were. They are small, like the counters of
+// a route, and as few as names of routes.
+type routeStates struct {
+	epoch   time.Time // where their clocks begin
+	loops   int
+	metrics *metrics.Registry
+
+	mu  sync.Mutex // Prepare and Commit; never a request
+	all map[routeName]*routeState
+}
+
+type routeName struct{ listener, route string }
+
+func newRouteStates(loops int, m *metrics.Registry) *routeStates {
+	// One second back, so that no moment is 0: that means "none".
+	return &routeStates{epoch: time.Now().Add(-time.Second), loops: loops, metrics: m, all: make(map[routeName]*routeState)}
+}
+
+// of is the state of a route, which is new if nobody has asked for it before.
+func (s *routeStates) of(listener, route string) *routeState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := routeName{listener, route}
+	st := s.all[name]
+	if st == nil {
+		st = &routeState{
+			breaker: breaker{loops: make([]breakerLoop, s.loops), gauge: s.metrics.Route(listener, route)},
+			usual:   make(usual, s.loops),
+		}
+		s.all[name] = st
+	}
+	return st
+}
+
+// retain lets the breakers open that the routes of a configuration have, and
+// closes the others.
+func (s *routeStates) retain(sites []*site) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := make(map[*breaker]bool)
+	for _, site := range sites {
+		if site.breaker != nil {
+			wanted[site.breaker] = true
+			site.breaker.enable()
+		}
+	}
+	for _, st := range s.all {
+		if b := &st.breaker; !wanted[b] {
+			b.disable(s.now(time.Now()))
+		}
+	}
+}
+
+// now is a moment on the clock of the states: ns, never 0.
+func (s *routeStates) now(t time.Time) int64 { return int64(t.Sub(s.epoch)) }
+
+// remember gives a route what is remembered of it.
+func (c *compiler) remember(s *site, r *config.Route) {
+	s.state = c.states.of(s.listener, s.name)
+	if cb := &r.CircuitBreaker; cb.ErrorShare > 0 && s.pool != nil {
+		s.breaker, s.breakerRule = &s.state.breaker, breakerRule{
+			share: cb.ErrorShare, least: cb.MinRequests, window: cb.Window, open: cb.Open,
+		}
+	}
+}
