@@ -309,6 +309,7 @@ func (ex *exchange) abandon() {
 
 // release lets go of everything that is not the exchange's own memory.
 func (ex *exchange) release() {
+	ex.forget()
 	ex.w.encoders.Put(ex.enc)
 	out := ex.out[:0]
 	if cap(out) > maxKept {

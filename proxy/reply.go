@@ -20,6 +20,7 @@ const heldSize = bufferSize
 func (ex *exchange) reply(up *upConn) verdict {
 	h := &ex.answer
 	ex.status = h.status
+	ex.answered()
 	ex.settle()
 	if ex.http10 && (h.framing == frameChunked || h.framing == frameClose) {
 		ex.closing = true // an HTTP/1.0 client finds the end by the close
