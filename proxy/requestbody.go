@@ -137,15 +137,21 @@ type pump struct {
 	from   bool      // err came from the client's side
 }
 
+// startPump starts the pump of an attempt. An exchange has one at a time, and
+// uses the same memory for all of them.
 func (ex *exchange) startPump(up *upConn) *pump {
-	p := &pump{ex: ex, up: up, task: ex.w.loop.Task()}
+	p := &ex.pumps
+	*p = pump{ex: ex, up: up, task: ex.w.loop.Task()}
 	p.resume()
-	ex.w.loop.Go(func() {
-		p.err = p.run()
-		p.done, p.ended = true, ex.w.loop.Now()
-		p.settle()
-		p.task.Wake()
-	})
+	if ex.runPump == nil {
+		ex.runPump = func() {
+			p.err = p.run()
+			p.done, p.ended = true, ex.w.loop.Now()
+			p.settle()
+			p.task.Wake()
+		}
+	}
+	ex.w.loop.Go(ex.runPump)
 	return p
 }
 
