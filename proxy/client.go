@@ -30,7 +30,7 @@ type clientConn struct {
 	turn      turn   // what Read could not give fasthttp: see run
 	given     bool   // the head at the front was given to fasthttp, and nobody took it yet
 	armed     bool   // a read deadline was set
-	stopped   bool   // nothing more of a body is read: the connection ends with this request
+	stopped   bool   // nothing more of a body is read, unless there is another attempt
 	over      bool   // the connection ends: nothing after this is a request
 	tunnel    *tunnel
 	headStart time.Time // when the first byte of this head came
@@ -124,9 +124,12 @@ func (c *clientConn) readBody(p []byte, idle time.Duration, pc *pace) (int, erro
 
 // stopReading ends the read that waits for more of a body, and those to come.
 func (c *clientConn) stopReading() {
-	c.stopped = true
+	c.stopped, c.armed = true, true
 	c.Conn.SetReadDeadline(c.w.loop.Now())
 }
+
+// goOnReading undoes stopReading, for another attempt.
+func (c *clientConn) goOnReading() { c.stopped = false }
 
 // SetReadDeadline does nothing: the deadlines are Weir's.
 func (c *clientConn) SetReadDeadline(time.Time) error { return nil }

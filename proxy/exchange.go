@@ -51,7 +51,9 @@ type exchange struct {
 
 	headLen   int         // of the request's head in out
 	sent      bool        // bytes of the answer went to the client
-	pump      *pump       // sends a streaming body; nil without one
+	pump      *pump       // sends a streaming body: &pumps; nil without one
+	pumps     pump        // of all attempts, one after the other
+	runPump   func()      // what its coroutine does; made once
 	chunks    chunkReader // of the answer
 	reqChunks chunkReader // of the request
 	pace      pace        // at which the client takes the answer
@@ -318,13 +320,14 @@ func (ex *exchange) abandon() {
 
 // release lets go of everything that is not the exchange's own memory.
 func (ex *exchange) release() {
+	ex.forget()
 	ex.w.encoders.Put(ex.enc)
 	out := ex.out[:0]
 	if cap(out) > maxKept {
 		out = make([]byte, 0, outSize)
 	}
 	*ex = exchange{
-		w: ex.w, idBuf: ex.idBuf, out: out, extra: ex.extra[:0], quota: ex.quota[:0], packed: ex.packed[:0], attempts: ex.attempts[:0],
+		w: ex.w, runPump: ex.runPump, idBuf: ex.idBuf, out: out, extra: ex.extra[:0], quota: ex.quota[:0], packed: ex.packed[:0], attempts: ex.attempts[:0],
 		head:   ex.head.empty(),
 		answer: responseHead{head: ex.answer.head.empty()},
 		target: target{scratch: ex.target.scratch[:0]},

@@ -300,7 +300,7 @@ func (ex *exchange) by(d time.Duration) time.Time {
 // body is still to be read.
 func (ex *exchange) roundTrip(up *upConn) failure {
 	began, out := ex.w.loop.Now(), ex.message()
-	ex.heard = false
+	ex.heard, ex.pump = false, nil
 	up.c.SetWriteDeadline(ex.by(ex.site.timeouts.Response))
 	if up.hello > 0 {
 		if _, err := up.c.Write(ex.greeting(up.hello)); err != nil {
@@ -391,10 +391,15 @@ func (ex *exchange) stage(up *upConn) stage {
 func (ex *exchange) readAnswer(up *upConn, began time.Time) (stage, error) {
 	h := &ex.answer
 	for range maxInterim {
-		deadline := ex.answerBy(began)
+		deadline := ex.deadline
 		var sending *pump
-		if ex.pump != nil && !ex.pump.done {
-			sending, deadline = ex.pump, ex.deadline
+		switch p := ex.pump; {
+		case p == nil:
+			deadline = ex.answerBy(began)
+		case p.done:
+			deadline = ex.answerBy(p.ended)
+		default:
+			sending = p
 		}
 		if err := up.readHead(h, maxResponseLines, deadline, sending); err != nil {
 			return ex.stage(up), err

@@ -20,6 +20,7 @@ const heldSize = bufferSize
 func (ex *exchange) reply(up *upConn) verdict {
 	h := &ex.answer
 	ex.status = h.status
+	ex.answered()
 	ex.settle()
 	if ex.site.sticky != nil {
 		ex.bind(up.bucket.backend)

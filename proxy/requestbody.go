@@ -18,8 +18,9 @@ const (
 	chunkedBody          // streams
 )
 
-// smallBodySize is up to which size a body with a known length is kept for a
-// second attempt.
+// smallBodySize is up to which size a body with a known length is read before a
+// backend is asked. Of longer ones, and of chunked ones, the beginning is kept
+// while they stream: see replay.go.
 const smallBodySize = 8 << 10
 
 // requestBody is the body on its way to a backend.
@@ -28,8 +29,9 @@ type requestBody struct {
 	length int64 // -1 when chunked
 	small  []byte
 	pace   pace // at which the client sends it
-	begun  bool // bytes of the stream were taken: it cannot be sent again
+	begun  bool // bytes of the stream may have been taken
 	eof    bool // all of it was taken from the client; it may be on its way to the backend
+	kept   keptBody
 }
 
 var (
@@ -123,25 +125,33 @@ func (ex *exchange) settle() {
 // answer: a backend may answer before it has read everything. It runs on a
 // coroutine of its own.
 type pump struct {
-	ex   *exchange
-	up   *upConn
-	task *loop.Task // the exchange's, woken at the end
-	stop bool       // the answer is complete: give up
-	done bool
-	by   time.Time // once done: the deadline of the answer's head
-	err  error     // nil: all of it was sent
-	from bool      // err came from the client's side
+	ex     *exchange
+	up     *upConn
+	task   *loop.Task // the exchange's, woken at the end
+	repeat bool       // it begins with what an earlier attempt kept
+	stop   bool       // the answer is complete, or there is none: take nothing more
+	done   bool
+	ended  time.Time // once done
+	by     time.Time // once done: the deadline of the answer's head
+	err    error     // nil: all of it was sent
+	from   bool      // err came from the client's side
 }
 
+// startPump starts the pump of an attempt. An exchange has one at a time, and
+// uses the same memory for all of them.
 func (ex *exchange) startPump(up *upConn) *pump {
-	p := &pump{ex: ex, up: up, task: ex.w.loop.Task()}
-	ex.body.begun = true
-	ex.w.loop.Go(func() {
-		p.err = p.run()
-		p.done = true
-		p.settle()
-		p.task.Wake()
-	})
+	p := &ex.pumps
+	*p = pump{ex: ex, up: up, task: ex.w.loop.Task()}
+	p.resume()
+	if ex.runPump == nil {
+		ex.runPump = func() {
+			p.err = p.run()
+			p.done, p.ended = true, ex.w.loop.Now()
+			p.settle()
+			p.task.Wake()
+		}
+	}
+	ex.w.loop.Go(ex.runPump)
 	return p
 }
 
@@ -156,7 +166,7 @@ func (p *pump) settle() {
 		p.by = p.ex.w.loop.Now() // it took nothing for as long as it may be silent
 		p.up.c.SetReadDeadline(p.by)
 	default: // all was sent, or the backend takes no more: it may still have answered
-		p.by = p.ex.by(p.ex.site.timeouts.Response)
+		p.by = p.ex.answerBy(p.ended)
 		p.up.c.SetReadDeadline(p.by)
 	}
 }
@@ -174,6 +184,7 @@ func (p *pump) end() {
 	for !p.done {
 		p.task.Park(time.Time{})
 	}
+	p.task.Park(p.ended) // forgets a wake-up that nobody waited for: the next wait is another's
 }
 
 // fault is what went wrong with the client's side of the body, if anything did.
@@ -207,22 +218,30 @@ func (p *pump) run() error {
 // runLength sends a body whose length is known. Never is more read than that:
 // what follows is the next request.
 func (p *pump) runLength() error {
-	buf := p.ex.w.takeBig()
-	defer p.ex.w.putBig(buf)
-	for left := p.ex.body.length; left > 0; {
-		b := buf[:min(left, int64(len(buf)))]
-		n := p.ex.cc.takeBody(b)
+	ex := p.ex
+	buf := ex.w.takeBig()
+	defer ex.w.putBig(buf)
+	if err := p.sendKept(buf); err != nil {
+		return err
+	}
+	for left := ex.body.length - ex.bytesIn; left > 0; {
+		if p.stop {
+			return errStopped
+		}
+		var err error
+		b := buf[:min(left, int64(p.room(len(buf))))]
+		n := ex.cc.takeBody(b)
 		if n == 0 {
-			var err error
-			if n, err = p.read(b); err != nil {
-				return err
-			}
+			n, err = p.read(b)
 		}
 		left -= int64(n)
-		if err := p.count(n); err != nil {
+		ex.body.eof = left == 0
+		if err := p.took(b[:n]); err != nil {
 			return err
 		}
-		p.ex.body.eof = left == 0
+		if err != nil {
+			return err
+		}
 		if err := p.send(b[:n]); err != nil {
 			return err
 		}
@@ -242,8 +261,11 @@ func (p *pump) runChunked() error {
 	p.ex.cc.widen()
 	out := p.ex.w.takeBig()
 	defer p.ex.w.putBig(out)
+	if err := p.sendKept(out); err != nil || p.ex.body.eof {
+		return err
+	}
 	in, n := &p.ex.cc.in, 0
-	for {
+	for !p.stop { // or the input is left to the next attempt
 		k, done, err := p.unchunk(out[chunkFront+n : len(out)-chunkBack])
 		n += k
 		switch {
@@ -259,12 +281,12 @@ func (p *pump) runChunked() error {
 			n = 0
 			continue // there may be more than there was room for
 		}
-		if n, err := p.read(in.room(p.ex.w, bigSize)); err != nil {
+		k, err = p.read(in.room(p.ex.w, bigSize))
+		if in.e += k; err != nil {
 			return err
-		} else {
-			in.e += n
 		}
 	}
+	return errStopped
 }
 
 // unchunk moves the data of as many chunks as are here into dst.
@@ -279,7 +301,7 @@ func (p *pump) unchunk(dst []byte) (n int, done bool, err error) {
 		}
 		in.r += used
 		n += copy(dst[n:], data)
-		if err := p.count(len(data)); err != nil {
+		if err := p.took(data); err != nil {
 			return n, false, err
 		}
 		if used == 0 || c.state == chunkDone {
@@ -292,6 +314,9 @@ func (p *pump) unchunk(dst []byte) (n int, done bool, err error) {
 // chunked body streams. The head's lines are views of the old one, whatever its
 // size: nothing may be read into that before rest.
 func (c *clientConn) widen() {
+	if c.head != nil {
+		return // by an earlier attempt
+	}
 	big := c.w.takeBig()
 	if n := len(c.in.buffered()); n > len(big)/2 { // a large head's buffer had room for much of the body
 		c.w.putBig(big)
@@ -315,24 +340,27 @@ func (c *clientConn) narrow() {
 	c.head = nil
 }
 
+// read waits for bytes of the client. Told to stop it may still bring some.
 func (p *pump) read(b []byte) (int, error) {
 	ex := p.ex
 	n, err := ex.cc.readBody(b, ex.site.timeouts.ClientBodyIdle, &ex.body.pace)
 	if p.stop {
-		return 0, errStopped
+		return n, errStopped // what went wrong is for whoever reads next
 	}
 	p.from = err != nil
 	return n, err
 }
 
-// count adds bytes of the body, of which there may be too many.
-func (p *pump) count(n int) error {
+// took counts bytes of the body, of which there may be too many, and keeps them
+// for another attempt.
+func (p *pump) took(b []byte) error {
 	ex := p.ex
-	ex.bytesIn += int64(n)
+	ex.bytesIn += int64(len(b))
 	if limit := ex.site.maxBody; limit > 0 && ex.bytesIn > limit {
 		p.from = true
 		return errBodyTooLarge
 	}
+	ex.keep(b)
 	return nil
 }
 

@@ -45,11 +45,11 @@ func compileRetries(r config.Retries) retryRule {
 // again is the retry rule: whether a request may be sent once more after an
 // attempt that ended with v. Where nothing was sent any method may; where the
 // backend went silent only methods that can be repeated may (RFC 9110, section
-// 9.2.2); and a body that has begun to stream is gone.
+// 9.2.2); and a body that has outgrown what is kept of it is gone.
 func (ex *exchange) again(v verdict) bool {
 	rule := &ex.site.retry
 	switch {
-	case ex.body.begun || ex.told || ex.late():
+	case !ex.repeatable() || ex.told || ex.late():
 		return false
 	case v.outcome == pool.Stale:
 		return v.nothing || isIdempotent(ex.method)
@@ -68,7 +68,7 @@ func (ex *exchange) again(v verdict) bool {
 func (ex *exchange) wantsOther() bool {
 	rule := &ex.site.retry
 	return len(rule.statuses) > 0 && slices.Contains(rule.statuses, ex.answer.status) &&
-		!ex.body.begun && !ex.told && isIdempotent(ex.method) && !ex.late()
+		ex.repeatable() && !ex.told && isIdempotent(ex.method) && !ex.late()
 }
 
 // findOther takes a lease on another backend than b, if there is one and the
@@ -83,6 +83,10 @@ func (ex *exchange) findOther(b *pool.Backend) bool {
 	tried.Add(b)
 	lease, err := ex.acquire(tried)
 	if err != nil {
+		return false
+	}
+	if !ex.repeatable() { // the body went on meanwhile
+		lease.Done(pool.ClientClosed)
 		return false
 	}
 	ex.countRetry()
@@ -121,13 +125,15 @@ func (ex *exchange) backOff() bool {
 	return !ex.cc.Conn.Lost()
 }
 
-// answerBy is when an attempt must have begun to be answered. Where a body has
-// begun to stream there is no other attempt to hurry for.
+// answerBy is when an attempt must have begun to be answered whose request was
+// sent at start: a client that sends slowly does not use up a backend's time.
+// Where the body is gone there is no other attempt to hurry for.
 func (ex *exchange) answerBy(start time.Time) time.Time {
-	if ex.pump != nil {
-		return ex.by(ex.site.timeouts.Response)
+	by := ex.by(ex.site.timeouts.Response)
+	if !ex.repeatable() {
+		return by
 	}
-	return sooner(ex.by(ex.site.timeouts.Response), after(start, ex.site.retry.perTry))
+	return sooner(by, after(start, ex.site.retry.perTry))
 }
 
 // retryBudget bounds retries to a share of the requests of the last ten seconds,
@@ -216,6 +222,9 @@ func (ex *exchange) giveUp(up *upConn) {
 	here := int64(up.e-up.r) - int64(h.size)
 	whole := h.framing == frameNone && here == 0 || h.framing == frameLength && h.length == here
 	if !whole || !h.reusable() || !ex.sentAll() {
+		if ex.pump != nil {
+			ex.pump.end()
+		}
 		up.close() // what is left, or too much, must not meet another request
 		return
 	}

@@ -72,7 +72,8 @@ func TestRetryAfterReset(t *testing.T) {
 				refused(t, c.Do(m+" /"), 502, "upstream_reset")
 			}
 			refused(t, c.Post("/", "body"), 502, "upstream_reset")
-			// a body that streams is gone
+			// a large body that has streamed is gone
+			bad.Become(takes(-1, m))
 			c.Send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(noise(100_000), 10_000))
 			refused(t, c.Read("PUT"), 502, "upstream_reset")
 			if n := good.Requests.Load(); n != 6 {
