@@ -26,6 +26,7 @@ type Backend struct {
 
 	target  atomic.Pointer[loop.Addr]
 	retired atomic.Bool
+	ending  atomic.Bool // retired or draining: the last lease tells the pool
 
 	errs    atomic.Int64  // bad outcomes in a row
 	failed  atomic.Int64  // errs when it reached the limit, for the pool's goroutine to judge; else 0
@@ -44,6 +45,9 @@ type load struct {
 	latency  latency      // and, under peak_ewma, this one
 	_        [cacheLine]byte
 	loops    []loopLoad
+	lineage  uint64       // of the first Backend that had it
+	streams  atomic.Int64 // of the leases, those of streams
+	closed   atomic.Int64 // leases that drains have closed so far
 }
 
 // loopLoad is counted by one loop only, and added up when somebody asks.
@@ -86,6 +90,8 @@ type condition struct {
 	rampFrom time.Time // when it came into rotation; zero: it has been there from the start
 	share    int       // weight in the Set, in hundredths; 0: it is not in the tier that serves
 
+	draining draining
+
 	history []Event // the latest, oldest first
 
 	settled chan struct{} // closed once there is a first verdict or none is needed
@@ -121,6 +127,11 @@ func (b *Backend) Target() loop.Addr {
 
 // InFlight is the number of leases that have not been returned.
 func (b *Backend) InFlight() int { return int(b.load.inFlight.Load()) }
+
+// Lineage is the same for all Backends that follow each other under one address
+// while requests of the earlier ones run: they share InFlight, and a drain is
+// about the leases of all of them.
+func (b *Backend) Lineage() uint64 { return b.load.lineage }
 
 // Retired reports whether the pool no longer lists the backend. Leases remain
 // valid; connections to it need not be kept.

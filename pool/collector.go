@@ -38,16 +38,16 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range c.pools() {
-		c.collect(ch, p.name, p.Status().Backends)
+		c.collect(ch, p.name, p.Status())
 	}
 }
 
-func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, backends []BackendStatus) {
+func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, st Status) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	count := make(map[string]int, len(states))
-	for _, b := range backends {
+	for _, b := range st.Backends {
 		count[b.State]++
 		gauge(c.up, oneIf(b.State == StateUp), pool, b.Address)
 		gauge(c.weight, float64(b.EffectiveWeight), pool, b.Address)
@@ -55,6 +55,12 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, backends [
 		for _, s := range states {
 			gauge(c.state, oneIf(b.State == s), pool, b.Address, s)
 		}
+	}
+	for _, b := range st.Leaving {
+		gauge(c.inFlight, float64(b.InFlight), pool, b.Address)
+	}
+	if st.Removed {
+		return
 	}
 	for _, s := range states {
 		gauge(c.count, float64(count[s]), pool, s)

@@ -42,6 +42,10 @@ type Spec struct {
 	// SlowStart is how long a backend takes to its full weight after it came
 	// into rotation. 0: no time.
 	SlowStart time.Duration
+
+	// DrainTimeout is how long what runs on a backend has when it is drained or
+	// leaves. 0: for ever.
+	DrainTimeout time.Duration
 }
 
 // NoTraffic is the weight of a backend that is probed and shown, and gets no
@@ -103,6 +107,12 @@ type Options struct {
 	// order. It must not block and must not call Close; the pool's other
 	// methods it may call.
 	Events func(Event)
+
+	// Expire is told that the end of some leases on a backend of b's Lineage has
+	// come: those whose End is not after now are to be closed and returned as
+	// Drained. It is told again until none are left, must not block, and must not
+	// call the pool. nil: a deadline closes nothing.
+	Expire func(b *Backend, d Deadline, now time.Time)
 }
 
 // Event is one change of one backend, or of the pool.
@@ -123,6 +133,7 @@ const (
 	EventEjected     = "ejected"
 	EventReturned    = "returned" // from an ejection
 	EventDrain       = "drain"
+	EventDrained     = "drained" // nothing runs any more on one that drains or has left
 	EventMaintenance = "maintenance"
 	EventReady       = "ready"
 	EventResolved    = "resolved" // first address of a name, or another one than before

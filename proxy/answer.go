@@ -35,6 +35,7 @@ var sentences = map[metrics.Reason]string{
 	metrics.MethodNotAllowed:  "this method is not served here",
 	metrics.ExpectationFailed: "this expectation is not known here",
 	metrics.ShuttingDown:      "the proxy is shutting down",
+	metrics.Draining:          "the backend was taken out of service before it answered",
 }
 
 // refuseFor refuses with a detail, and returns false.

@@ -22,6 +22,7 @@ var (
 	probeDurationDesc    = desc("health_check_duration_seconds", "Time an active health check took.", "pool", "backend")
 	ejectionsDesc        = desc("ejections_total", "Times a backend was taken out because of what its traffic saw.", "pool", "backend", "reason")
 
+	drainedDesc = desc("drain_closed_total", "Requests and streams that were closed because their backend had left.", "pool")
 	retriesDesc = desc("retries_total", "Attempts after the first, by why the one before it ended.", "pool", "reason", "result")
 	errorsDesc  = desc("errors_total", "Requests that Weir answered in a backend's place.", "reason")
 	streamsDesc = desc("streams_active", "Open long-lived streams.", "type")
@@ -46,7 +47,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc,
 		upstreamDesc, upstreamDurationDesc, connectDesc, connectionsDesc, upstreamErrorsDesc,
 		probesDesc, probeDurationDesc, ejectionsDesc,
-		retriesDesc, errorsDesc, streamsDesc,
+		drainedDesc, retriesDesc, errorsDesc, streamsDesc,
 	} {
 		out <- d
 	}
@@ -120,6 +121,11 @@ func (p *Pool) collect(s sink, name string) {
 		s.some(retriesDesc, failed, name, reason.String(), failure)
 		s.some(retriesDesc, helped, name, reason.String(), success)
 	}
+	var drained uint64
+	for i := range p.loops {
+		drained += p.loops.of(i).drained.load()
+	}
+	s.some(drainedDesc, drained, name)
 }
 
 func (b *Backend) collect(s sink, key backendKey) {

@@ -33,6 +33,7 @@ const (
 	MethodNotAllowed         // the route does not take this method
 	ExpectationFailed        // the client expects something that Weir does not know
 	ShuttingDown             // Weir is about to leave
+	Draining                 // the backend has left, and the time of its requests was over
 	BadStatus                // a status of a backend that the route retries: a reason to try again, never an answer
 	Stale                    // a kept connection turned out to be closed: a reason to try again, never an answer
 	reasons
@@ -65,6 +66,7 @@ var reasonTable = [reasons]struct {
 	MethodNotAllowed:  {"method_not_allowed", http.StatusMethodNotAllowed},
 	ExpectationFailed: {"expectation_failed", http.StatusExpectationFailed},
 	ShuttingDown:      {"shutting_down", http.StatusServiceUnavailable},
+	Draining:          {"draining", http.StatusServiceUnavailable},
 	BadStatus:         {"bad_status", http.StatusBadGateway},
 	Stale:             {"stale", http.StatusBadGateway},
 }

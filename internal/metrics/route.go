@@ -50,8 +50,11 @@ func (m *Route) InFlight() int {
 type Pool struct{ loops perLoop[poolLoop] }
 
 // poolLoop is one loop's part: retries by reason, those that failed and those
-// that helped.
-type poolLoop struct{ failed, helped reasonCounters }
+// that helped; and what drains have closed.
+type poolLoop struct {
+	failed, helped reasonCounters
+	drained        counter
+}
 
 // Retry counts a second attempt: why the one before it ended, and whether this
 // one brought an answer.
@@ -63,3 +66,6 @@ func (p *Pool) Retry(loop int, reason Reason, ok bool) {
 		l.failed.add(reason)
 	}
 }
+
+// DrainClosed counts a request or stream that was closed at the end of a drain.
+func (p *Pool) DrainClosed(loop int) { p.loops.of(loop).drained.add(1) }
