@@ -50,6 +50,7 @@ type exchange struct {
 
 	headLen   int         // of the request's head in out
 	sent      bool        // bytes of the answer went to the client
+	parted    bool        // and then its backend left: the client was cut off
 	pump      *pump       // sends a streaming body; nil without one
 	chunks    chunkReader // of the answer
 	reqChunks chunkReader // of the request

@@ -37,7 +37,8 @@ type Server struct {
 	current  atomic.Pointer[Snapshot] // loaded once by every request; stored by Commit
 	workers  []*worker                // one a loop
 	inFlight perLoopCount             // requests and tunnels
-	closing  atomic.Bool              // Shutdown was called
+	tunnels  perLoopCount
+	closing  atomic.Bool // Shutdown was called
 
 	mu        sync.Mutex // Prepare, Commit, Shutdown and Status; never the request path
 	listeners map[string]*listener
@@ -50,7 +51,7 @@ func New(o Options) *Server {
 		s.log = zap.NewNop()
 	}
 	s.keeper = newKeeper(s.log)
-	s.inFlight = make(perLoopCount, o.Group.Len())
+	s.inFlight, s.tunnels = make(perLoopCount, o.Group.Len()), make(perLoopCount, o.Group.Len())
 	for i := range o.Group.Len() {
 		s.workers = append(s.workers, newWorker(s, o.Group.Loop(i)))
 	}

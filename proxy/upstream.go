@@ -18,6 +18,8 @@ type upConn struct {
 	since   time.Time
 	connect time.Duration // what dialing took
 	hello   int           // version of the PROXY header to begin with; 0: none
+	draw    float64       // for pool.Deadline.End
+	use
 
 	buf  []byte // what was read and not yet used: buf[r:e]
 	r, e int
@@ -29,6 +31,7 @@ type upConn struct {
 type bucket struct {
 	backend *pool.Backend
 	idle    []*upConn
+	inUse   *inUse
 	timeout time.Duration // of the newest configuration that used it
 }
 
@@ -52,6 +55,7 @@ func (w *worker) take(b *pool.Backend, how care, deadline time.Time) (*upConn, e
 		}
 		w.unlist(up)
 		up.c.SetIdle(nil)
+		bk.inUse.add(up)
 		b.Metrics().Conns(w.id, -1, 1)
 		return up, nil
 	}
@@ -63,13 +67,15 @@ func (w *worker) take(b *pool.Backend, how care, deadline time.Time) (*upConn, e
 	took := time.Since(start)
 	b.Metrics().Connected(w.id, took)
 	b.Metrics().Conns(w.id, 0, 1)
-	return &upConn{c: c, w: w, bucket: bk, place: -1, connect: took}, nil
+	up := &upConn{c: c, w: w, bucket: bk, place: -1, connect: took, draw: float64(w.random.Uint64()>>11) / (1 << 53)}
+	bk.inUse.add(up)
+	return up, nil
 }
 
 func (w *worker) bucketOf(b *pool.Backend) *bucket {
 	bk := w.buckets[b]
 	if bk == nil {
-		bk = &bucket{backend: b}
+		bk = &bucket{backend: b, inUse: w.inUseOf(b)}
 		w.buckets[b] = bk
 	}
 	return bk
@@ -83,6 +89,7 @@ func (w *worker) put(up *upConn, keep int, timeout time.Duration) {
 		up.close()
 		return
 	}
+	bk.inUse.remove(up)
 	up.releaseBuffer()
 	up.reused = true
 	up.since = w.loop.Now()
@@ -126,6 +133,7 @@ func (up *upConn) discard() {
 // close ends a connection in use.
 func (up *upConn) close() {
 	up.releaseBuffer()
+	up.bucket.inUse.remove(up)
 	up.bucket.backend.Metrics().Conns(up.w.id, 0, -1)
 	up.c.Close()
 }
@@ -205,9 +213,11 @@ func (w *worker) reap() bool {
 		}
 		if len(bk.idle) == 0 && b.Retired() {
 			delete(w.buckets, b)
+			bk.inUse.buckets--
 		}
 		left += len(bk.idle)
 	}
+	w.forgetUnused()
 	for p, b := range w.budgets {
 		if b.idle(now.Unix()) {
 			delete(w.budgets, p) // the pool may be gone

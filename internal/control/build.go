@@ -19,6 +19,7 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 		HashBalanceFactor: float64(p.HashBalance) / 100,
 		SlowStart:         p.SlowStart,
 		PanicThreshold:    p.Health.PanicThreshold,
+		DrainTimeout:      p.Drain.Timeout,
 		Passive: pool.Passive{
 			Enforce:           p.Health.Passive.Enforce,
 			ConsecutiveErrors: p.Health.Passive.ConsecutiveErrors,
