@@ -141,11 +141,14 @@ func (b *Backend) weight() int {
 const historyKept = 64 // events of one backend
 
 // History returns the latest changes of the backend with that address, oldest
-// first. The error is an *UnknownBackendError.
+// first, also of one that is leaving. The error is an *UnknownBackendError.
 func (p *Pool) History(address string) ([]Event, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.listed[address]
+	if b == nil {
+		b = p.leaver(address)
+	}
 	if b == nil {
 		return nil, &UnknownBackendError{Pool: p.name, Address: address}
 	}

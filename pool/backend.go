@@ -134,8 +134,12 @@ func (b *Backend) InFlight() int { return int(b.load.inFlight.Load()) }
 func (b *Backend) Lineage() uint64 { return b.load.lineage }
 
 // Retired reports whether the pool no longer lists the backend. Leases remain
-// valid; connections to it need not be kept.
+// valid.
 func (b *Backend) Retired() bool { return b.retired.Load() }
+
+// Ending reports whether the backend drains or has left: connections to it that
+// nobody uses need not be kept.
+func (b *Backend) Ending() bool { return b.ending.Load() }
 
 // Metrics are the backend's counters, never nil.
 func (b *Backend) Metrics() *metrics.Backend { return b.metrics }

@@ -82,10 +82,10 @@ func (w *worker) bucketOf(b *pool.Backend) *bucket {
 }
 
 // put gives a connection back after a complete answer. It is kept unless the
-// backend left the pool, the bucket is full, or bytes nobody asked for wait in it.
+// backend drains, the bucket is full, or bytes nobody asked for wait in it.
 func (w *worker) put(up *upConn, keep int, timeout time.Duration) {
 	bk := up.bucket
-	if up.e > up.r || len(bk.idle) >= keep || timeout <= 0 || bk.backend.Retired() || up.c.Readable() || up.c.Broken() || w.s.closing.Load() {
+	if up.e > up.r || len(bk.idle) >= keep || timeout <= 0 || bk.backend.Ending() || up.c.Readable() || up.c.Broken() || w.s.closing.Load() {
 		up.close()
 		return
 	}
@@ -199,14 +199,14 @@ func (w *worker) startReaper() {
 	})
 }
 
-// reap closes what is old or belongs to a retired backend, forgets empty
+// reap closes what is old or belongs to a backend that drains, forgets empty
 // buckets, and reports whether any idle connection is left.
 func (w *worker) reap() bool {
 	now, left := w.loop.Now(), 0
 	for b, bk := range w.buckets {
 		for len(bk.idle) > 0 {
 			up := bk.idle[0]
-			if !b.Retired() && now.Sub(up.since) < bk.timeout && !w.s.closing.Load() {
+			if !b.Ending() && now.Sub(up.since) < bk.timeout && !w.s.closing.Load() {
 				break // the rest is younger
 			}
 			up.discard()

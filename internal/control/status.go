@@ -195,11 +195,11 @@ func (c *Controller) Weigh(poolName, address string, weight int, o Origin) error
 // BackendHistory is the latest changes of a backend, oldest first; nil if there is
 // no such pool or backend.
 func (c *Controller) BackendHistory(poolName, address string) []pool.Event {
-	v := c.current.Load()
-	if v == nil || v.pools[poolName] == nil {
+	p := c.find(poolName)
+	if p == nil {
 		return nil
 	}
-	events, _ := v.pools[poolName].History(address) // an unknown one has none
+	events, _ := p.History(address) // an unknown one has none
 	return events
 }
 
