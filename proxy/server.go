@@ -38,7 +38,8 @@ type Server struct {
 	current  atomic.Pointer[Snapshot] // loaded once by every request; stored by Commit
 	workers  []*worker                // one a loop
 	inFlight perLoopCount             // requests and tunnels
-	closing  atomic.Bool              // Shutdown was called
+	tunnels  perLoopCount
+	closing  atomic.Bool // Shutdown was called
 	notify   atomic.Pointer[func(RouteEvent)]
 
 	mu        sync.Mutex // Prepare, Commit, Shutdown and Status; never the request path
@@ -53,7 +54,7 @@ func New(o Options) *Server {
 	}
 	s.keeper = newKeeper(s.log)
 	s.routes = newRouteStates(o.Group.Len(), o.Metrics)
-	s.inFlight = make(perLoopCount, o.Group.Len())
+	s.inFlight, s.tunnels = make(perLoopCount, o.Group.Len()), make(perLoopCount, o.Group.Len())
 	for i := range o.Group.Len() {
 		s.workers = append(s.workers, newWorker(s, o.Group.Loop(i)))
 	}
