@@ -45,20 +45,45 @@ func (e *UnknownBackendError) Error() string {
 
 // Mark sets the administrative state of the backend with that address, as
 // written. It returns once new requests go by it; requests already there keep
-// their leases. Probes cannot undo it, nor does an Update. A backend that comes
-// back from maintenance waits for a check to pass. The error is an
-// *UnknownBackendError.
-func (p *Pool) Mark(address string, a Admin) error {
+// their leases, for Spec.DrainTimeout if a is not Ready. Probes cannot undo it, nor
+// does an Update. A backend that comes back from maintenance waits for a check to
+// pass. The error is an *UnknownBackendError.
+func (p *Pool) Mark(address string, a Admin) error { return p.mark(address, a, nil) }
+
+// MarkWithin is Mark with another time than Spec.DrainTimeout for the requests
+// that are there, 0 for all they want. It changes the deadline of a drain that goes
+// on, also of a backend that has left the pool.
+func (p *Pool) MarkWithin(address string, a Admin, timeout time.Duration) error {
+	return p.mark(address, a, &timeout)
+}
+
+func (p *Pool) mark(address string, a Admin, timeout *time.Duration) error {
 	p.mu.Lock()
 	defer p.unlock()
+	now := time.Now()
 	b := p.listed[address]
+	if left := p.leaver(address); b == nil && left != nil && a != Ready && timeout != nil {
+		p.drain(left, *timeout, now)
+		return nil
+	}
 	if b == nil {
 		return &UnknownBackendError{Pool: p.name, Address: address}
 	}
+	switch {
+	case a == Ready:
+		p.undrain(b)
+	case timeout != nil:
+		p.drain(b, *timeout, now)
+	case b.draining.since.IsZero():
+		p.drain(b, p.spec.DrainTimeout, now)
+	}
+	what := [...]string{Ready: EventReady, Drain: EventDrain, Maintenance: EventMaintenance}[a]
 	if b.admin == a {
+		if a != Ready && timeout != nil {
+			p.change(b, now, what, "another deadline, set by the operator")
+		}
 		return nil
 	}
-	now := time.Now()
 	if a == Maintenance {
 		b.clearEjection(now) // whatever was wrong is being worked on
 	}
@@ -66,7 +91,6 @@ func (p *Pool) Mark(address string, a Admin) error {
 		b.verdict, b.verdictCause = unknown, "waiting for the first check"
 	}
 	b.admin = a
-	what := [...]string{Ready: EventReady, Drain: EventDrain, Maintenance: EventMaintenance}[a]
 	p.change(b, now, what, "set by the operator")
 	p.probeStale = true
 	p.refresh(now)
@@ -117,11 +141,14 @@ func (b *Backend) weight() int {
 const historyKept = 64 // events of one backend
 
 // History returns the latest changes of the backend with that address, oldest
-// first. The error is an *UnknownBackendError.
+// first, also of one that is leaving. The error is an *UnknownBackendError.
 func (p *Pool) History(address string) ([]Event, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.listed[address]
+	if b == nil {
+		b = p.leaver(address)
+	}
 	if b == nil {
 		return nil, &UnknownBackendError{Pool: p.name, Address: address}
 	}

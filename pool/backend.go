@@ -26,6 +26,7 @@ type Backend struct {
 
 	target  atomic.Pointer[loop.Addr]
 	retired atomic.Bool
+	ending  atomic.Bool // retired or draining: the last lease tells the pool
 
 	stickyID atomic.Pointer[string] // nil: no client sticks; written under pool.mu
 
@@ -49,6 +50,9 @@ type load struct {
 	_        [cacheLine]byte
 	adaptive atomic.Pointer[adaptive] // nil: max_requests alone is the limit
 	loops    []loopLoad
+	lineage  uint64       // of the first Backend that had it
+	streams  atomic.Int64 // of the leases, those of streams
+	closed   atomic.Int64 // leases that drains have closed so far
 }
 
 // loopLoad is counted by one loop only, and added up when somebody asks.
@@ -98,6 +102,8 @@ type condition struct {
 	share    int       // weight in the Set, in hundredths; 0: it is not in the tier that serves
 	grown    int       // percent of the weight that a slow start has let it have there
 
+	draining draining
+
 	history []Event // the latest, oldest first
 
 	settled chan struct{} // closed once there is a first verdict or none is needed
@@ -134,12 +140,21 @@ func (b *Backend) Target() loop.Addr {
 // InFlight is the number of leases that have not been returned.
 func (b *Backend) InFlight() int { return int(b.load.inFlight.Load()) }
 
+// Lineage is the same for all Backends that follow each other under one address
+// while requests of the earlier ones run: they share InFlight, and a drain is
+// about the leases of all of them.
+func (b *Backend) Lineage() uint64 { return b.load.lineage }
+
 // Retired reports whether the pool no longer lists the backend. Leases remain
-// valid; connections to it need not be kept.
+// valid.
 func (b *Backend) Retired() bool { return b.retired.Load() }
 
 // Traffic is the counters of the backend's pool, never nil.
 func (b *Backend) Traffic() *metrics.Pool { return b.pool.traffic }
+
+// Ending reports whether the backend drains or has left: connections to it that
+// nobody uses need not be kept.
+func (b *Backend) Ending() bool { return b.ending.Load() }
 
 // Metrics are the backend's counters, never nil.
 func (b *Backend) Metrics() *metrics.Backend { return b.metrics }

@@ -42,16 +42,16 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range c.pools() {
 		st := p.Status()
 		ch <- prometheus.MustNewConstMetric(c.waiting, prometheus.GaugeValue, float64(st.Queue.Length), p.name)
-		c.collect(ch, p.name, st.Backends)
+		c.collect(ch, p.name, st)
 	}
 }
 
-func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, backends []BackendStatus) {
+func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, st Status) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	count := make(map[string]int, len(states))
-	for _, b := range backends {
+	for _, b := range st.Backends {
 		count[b.State]++
 		gauge(c.up, oneIf(b.State == StateUp), pool, b.Address)
 		gauge(c.weight, float64(b.EffectiveWeight), pool, b.Address)
@@ -62,6 +62,12 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, backends [
 		for _, s := range states {
 			gauge(c.state, oneIf(b.State == s), pool, b.Address, s)
 		}
+	}
+	for _, b := range st.Leaving {
+		gauge(c.inFlight, float64(b.InFlight), pool, b.Address)
+	}
+	if st.Removed {
+		return
 	}
 	for _, s := range states {
 		gauge(c.count, float64(count[s]), pool, s)

@@ -27,12 +27,13 @@ const (
 	BadResponse             // not HTTP, or more header than allowed
 	Stale                   // a kept connection that the backend had closed: says nothing about the backend
 	ClientClosed            // the client left first: says nothing about the backend
+	Drained                 // closed by Weir, at the end of a drain: says nothing about the backend
 )
 
 var outcomeNames = [...]string{
 	Success: "success", BadStatus: "bad_status", ConnectRefused: "connect_refused",
 	ConnectTimeout: "connect_timeout", Reset: "upstream_reset", ResponseTimeout: "upstream_timeout",
-	BadResponse: "bad_response", Stale: "stale", ClientClosed: "client_closed",
+	BadResponse: "bad_response", Stale: "stale", ClientClosed: "client_closed", Drained: "draining",
 }
 
 // String is the outcome in the words of the access log.
@@ -93,6 +94,7 @@ type leaseState uint8
 const (
 	leaseCounted leaseState = 1 << iota // in its loop's cursor too
 	leaseDone
+	leaseStream // counted as a stream
 )
 
 // Backend is what the lease is on, also after Done. Nil for a zero Lease.
@@ -130,6 +132,15 @@ func (l *Lease) Outlasted(d time.Duration) {
 	}
 }
 
+// Stream says that what the lease is for may never end by itself: a tunnel, or an
+// answer that streams events. It is called before Done.
+func (l *Lease) Stream() {
+	if l.state&leaseStream == 0 {
+		l.state |= leaseStream
+		l.b.load.streams.Add(1)
+	}
+}
+
 // Done gives the lease back with how the request ended. It may be called from
 // any goroutine. A second call panics: it would count somebody else's request
 // as ended.
@@ -151,6 +162,13 @@ func (l *Lease) Done(o Outcome) {
 	} else if b.errs.Load() != 0 { // looked at first: a healthy backend's line stays shared
 		b.errs.Store(0)
 	}
+	if o == Drained {
+		b.load.closed.Add(1)
+		b.pool.traffic.DrainClosed(int(l.loop))
+	}
+	if l.state&leaseStream != 0 {
+		b.load.streams.Add(-1)
+	}
 	if l.trial != 0 {
 		b.endTrial(l.trial, o, fault)
 	}
@@ -161,7 +179,7 @@ func (l *Lease) Done(o Outcome) {
 	if n < 0 {
 		panic("BUG: more leases returned than taken")
 	}
-	if n == 0 && b.retired.Load() {
+	if n == 0 && b.ending.Load() {
 		b.pool.lastLeaseEnded()
 	}
 	b.pool.queue.wake(false)

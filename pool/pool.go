@@ -32,6 +32,7 @@ type Pool struct {
 	metrics *metrics.Registry
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	tell    func(Event)
+	expire  func(*Backend, Deadline, time.Time)
 	rand    func() float64 // jitter, in [0, 1)
 	prober  *health.Prober
 
@@ -58,6 +59,7 @@ type Pool struct {
 	listed     map[string]*Backend // the same, by address
 	leaving    []*Backend          // retired, leases still out
 	idKey      []byte              // what the sticky ids were made with
+	gone       bool                // Retire was called: set stays what it was
 	staged     map[*Staged]struct{}
 	probed     map[string]*Backend // by key; whose results are wanted
 	closing    bool                // nothing new is started
@@ -95,8 +97,11 @@ func newPool(name string, o Options, jitter func() float64) *Pool {
 	if o.Events == nil {
 		o.Events = func(Event) {}
 	}
+	if o.Expire == nil {
+		o.Expire = func(*Backend, Deadline, time.Time) {}
+	}
 	p := &Pool{
-		name: name, log: o.Log, metrics: o.Metrics, resolve: o.Resolve, tell: o.Events, rand: jitter,
+		name: name, log: o.Log, metrics: o.Metrics, resolve: o.Resolve, tell: o.Events, expire: o.Expire, rand: jitter,
 		cursors: make([]cursor, o.Loops),
 		traffic: o.Metrics.Pool(name),
 		wake:    make(chan struct{}, 1),
@@ -120,7 +125,7 @@ func (p *Pool) Name() string { return p.name }
 
 // Close stops probing and every goroutine, and waits for them. All backends are
 // retired, but requests that still hold the pool can go on acquiring from its
-// last Set. Calling it again does nothing.
+// last Set; no deadline of a drain holds any more. Calling it again does nothing.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	if p.closing {
@@ -168,6 +173,7 @@ func (p *Pool) run() {
 		p.endEjections(now)
 		p.learn(now)
 		p.adapt(now)
+		p.sweep(now)
 		p.releaseIdle()
 		p.setStale = p.setStale || !p.rampNext.IsZero() && !p.rampNext.After(now)
 		p.refresh(now)
@@ -188,6 +194,7 @@ func (p *Pool) nextDue(now time.Time) time.Time {
 			due = t
 		}
 	}
+	sooner(p.nextSweep(now))
 	if b := p.nextReturning(func(*Backend) bool { return true }); b != nil {
 		sooner(b.ejectedUntil)
 	}
@@ -214,7 +221,7 @@ func (p *Pool) refresh(now time.Time) {
 	if p.closing {
 		return
 	}
-	if p.setStale {
+	if p.setStale && !p.gone {
 		p.endExcessEjections(now)
 		p.endLonelyTrials()
 		p.noteFitness(now)

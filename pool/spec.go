@@ -61,6 +61,10 @@ type Spec struct {
 	// StickyKey is what the ids are made with by which clients keep their
 	// backend (AcquireSticky). Empty: no client sticks.
 	StickyKey []byte
+
+	// DrainTimeout is how long what runs on a backend has when it is drained or
+	// leaves. 0: for ever.
+	DrainTimeout time.Duration
 }
 
 // weighs reports whether the policy looks at weights.
@@ -141,6 +145,12 @@ type Options struct {
 	// order. It must not block and must not call Close; the pool's other
 	// methods it may call.
 	Events func(Event)
+
+	// Expire is told that the end of some leases on a backend of b's Lineage has
+	// come: those whose End is not after now are to be closed and returned as
+	// Drained. It is told again until none are left, must not block, and must not
+	// call the pool. nil: a deadline closes nothing.
+	Expire func(b *Backend, d Deadline, now time.Time)
 }
 
 // Event is one change of one backend, or of the pool.
@@ -161,6 +171,7 @@ const (
 	EventEjected     = "ejected"
 	EventReturned    = "returned" // from an ejection
 	EventDrain       = "drain"
+	EventDrained     = "drained" // nothing runs any more on one that drains or has left
 	EventMaintenance = "maintenance"
 	EventReady       = "ready"
 	EventResolved    = "resolved" // first address of a name, or another one than before

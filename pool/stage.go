@@ -65,6 +65,7 @@ func (st *Staged) Commit() {
 		return
 	}
 	now, before := time.Now(), p.spec
+	p.gone = false
 	p.spec = st.spec
 	p.errorLimit.Store(int64(p.spec.Passive.ConsecutiveErrors))
 	p.queue.size.Store(int64(p.spec.Queue.Size))
@@ -146,7 +147,7 @@ func (p *Pool) relist(fresh []*Backend, now time.Time) {
 	}
 	p.founded = p.founded || len(p.order) > 0
 	for _, b := range before {
-		p.retire(b)
+		p.dismiss(b, now)
 		p.events = append(p.events, Event{now, p.name, b.address, EventRemoved, "no longer configured"})
 	}
 	for _, b := range ready { // another Spec listed them first
@@ -188,7 +189,7 @@ func (p *Pool) newBackend(bs BackendSpec, check *CheckSpec) *Backend {
 	b := &Backend{
 		pool: p, id: id, key: strconv.FormatUint(id, 10), address: bs.Address,
 		metrics: p.metrics.Backend(p.name, bs.Address),
-		load:    &load{loops: make([]loopLoad, len(p.cursors))},
+		load:    &load{loops: make([]loopLoad, len(p.cursors)), lineage: id},
 	}
 	b.spec, b.check, b.override = bs, check, Configured
 	b.settled = make(chan struct{})
@@ -229,6 +230,7 @@ func (p *Pool) retire(b *Backend) {
 	if b.retired.Swap(true) {
 		return
 	}
+	b.ending.Store(true)
 	if b.stopName != nil {
 		b.stopName()
 	}
@@ -243,12 +245,13 @@ func (p *Pool) releaseIdle() {
 		if b.InFlight() > 0 {
 			return false
 		}
+		p.emptied(b, time.Now())
 		p.metrics.RemoveBackend(p.name, b.address)
 		return true
 	})
 }
 
-// lastLeaseEnded is called by the lease of a retired backend.
+// lastLeaseEnded is called by the lease of a backend that is retired or drained.
 func (p *Pool) lastLeaseEnded() {
 	if !p.closed.Load() {
 		p.kick()

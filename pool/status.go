@@ -29,35 +29,39 @@ type Status struct {
 	Balance  string          `json:"balance"`
 	Panic    bool            `json:"panic"` // all that have an address are used, fit or not
 	Queue    Queue           `json:"queue"`
-	Backends []BackendStatus `json:"backends"` // in the order of the Spec
+	Backends []BackendStatus `json:"backends"`          // in the order of the Spec
+	Removed  bool            `json:"removed,omitempty"` // the pool is no longer configured, and its last requests run
+	Leaving  []BackendStatus `json:"leaving,omitempty"` // no longer listed, and their last requests run
 }
 
 // BackendStatus is one backend of a Status.
 type BackendStatus struct {
-	Address         string     `json:"address"`          // as written
-	Target          string     `json:"target,omitempty"` // resolved; "" while there is none
-	Weight          int        `json:"weight"`
-	WeightOverride  *int       `json:"weight_override,omitempty"` // SetWeight's, in place of Weight
-	EffectiveWeight int        `json:"effective_weight"`          // 0: gets no new requests
-	SlowStart       int        `json:"slow_start,omitempty"`      // percent of the weight that it has so far
-	Tier            int        `json:"tier"`
-	MaxRequests     int        `json:"max_requests"` // 0: no limit
-	Admin           Admin      `json:"admin"`
-	Health          string     `json:"health"` // up, down, unknown or unresolved; up where there is no check
-	Ejected         bool       `json:"ejected"`
-	EjectedUntil    time.Time  `json:"ejected_until,omitzero"`
-	HalfOpen        bool       `json:"half_open,omitempty"` // back from an ejection, one request at a time
-	State           string     `json:"state"`               // one of the State constants
-	Since           time.Time  `json:"since"`               // of State
-	Cause           string     `json:"cause,omitempty"`
-	InFlight        int        `json:"in_flight"`
-	LastCheck       *LastCheck `json:"last_check,omitempty"`
-	Heartbeat       string     `json:"heartbeat,omitempty"`      // up, down or unknown; absent: it need not report
-	LastHeartbeat   time.Time  `json:"last_heartbeat,omitzero"`  // absent: it has never reported
-	Load            float64    `json:"load,omitempty"`           // that its answers report, smoothed; 0 to 1
-	WeightPercent   int        `json:"weight_percent,omitempty"` // of Weight, by its own word; absent: all of it
-	Requests        uint64     `json:"requests"`                 // ended, since the backend was added
-	Errors          uint64     `json:"errors"`                   // of these, that count against it
+	Address         string       `json:"address"`          // as written
+	Target          string       `json:"target,omitempty"` // resolved; "" while there is none
+	Weight          int          `json:"weight"`
+	WeightOverride  *int         `json:"weight_override,omitempty"` // SetWeight's, in place of Weight
+	EffectiveWeight int          `json:"effective_weight"`          // 0: gets no new requests
+	SlowStart       int          `json:"slow_start,omitempty"`      // percent of the weight that it has so far
+	Tier            int          `json:"tier"`
+	MaxRequests     int          `json:"max_requests"` // 0: no limit
+	Admin           Admin        `json:"admin"`
+	Health          string       `json:"health"` // up, down, unknown or unresolved; up where there is no check
+	Ejected         bool         `json:"ejected"`
+	EjectedUntil    time.Time    `json:"ejected_until,omitzero"`
+	HalfOpen        bool         `json:"half_open,omitempty"` // back from an ejection, one request at a time
+	State           string       `json:"state"`               // one of the State constants
+	Since           time.Time    `json:"since"`               // of State
+	Cause           string       `json:"cause,omitempty"`
+	InFlight        int          `json:"in_flight"`
+	Streams         int          `json:"streams,omitempty"` // of these, tunnels and streams of events
+	Drain           *DrainStatus `json:"drain,omitempty"`   // while it drains
+	LastCheck       *LastCheck   `json:"last_check,omitempty"`
+	Heartbeat       string       `json:"heartbeat,omitempty"`      // up, down or unknown; absent: it need not report
+	LastHeartbeat   time.Time    `json:"last_heartbeat,omitzero"`  // absent: it has never reported
+	Load            float64      `json:"load,omitempty"`           // that its answers report, smoothed; 0 to 1
+	WeightPercent   int          `json:"weight_percent,omitempty"` // of Weight, by its own word; absent: all of it
+	Requests        uint64       `json:"requests"`                 // ended, since the backend was added
+	Errors          uint64       `json:"errors"`                   // of these, that count against it
 
 	// ConcurrencyLimit is how many requests it may have at once at this moment,
 	// where that follows latency. 0: max_requests is all there is.
@@ -78,6 +82,7 @@ func (p *Pool) Status() Status {
 		s.Backends[i] = b.status()
 		s.Backends[i].EffectiveWeight, s.Backends[i].SlowStart = p.shown(b)
 	}
+	s.Removed, s.Leaving = p.gone, p.leavers()
 	return s
 }
 
@@ -98,6 +103,7 @@ func (b *Backend) status() BackendStatus {
 		Address: b.address, Weight: b.spec.shownWeight(), Tier: b.spec.Tier, MaxRequests: b.spec.MaxRequests,
 		Admin: b.admin, Health: b.health(), Ejected: !b.trusted(), EjectedUntil: b.ejectedUntil, HalfOpen: b.halfOpen,
 		State: b.state, Since: b.since, Cause: b.cause, InFlight: b.InFlight(),
+		Streams: int(b.load.streams.Load()), Drain: b.drainStatus(),
 	}
 	if a := b.Target(); a.IsValid() {
 		s.Target = a.String()
@@ -154,6 +160,8 @@ func (b *Backend) settleState(now time.Time) {
 		cause = cmp.Or(b.beat.cause, cause)
 	}
 	switch {
+	case b.retired.Load():
+		state, cause = StateDraining, "no longer configured"
 	case b.admin == Maintenance:
 		state, cause = StateMaintenance, "set by the operator"
 	case b.admin == Drain:

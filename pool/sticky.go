@@ -120,7 +120,7 @@ func (p *Pool) newSticky(tiers []tier) map[string]*Member {
 // the operator or its agent drains it, or gives it no weight. Checks and traffic
 // count as for anybody else. p.mu is held.
 func (p *Pool) keepsClients(b *Backend) bool {
-	if b.ready() || b.admin == Maintenance || b.advice.shut {
+	if b.ready() || b.admin == Maintenance || b.advice.shut || b.draining.over {
 		return false
 	}
 	return b.located() && (p.panicking || b.serving() && b.trusted())

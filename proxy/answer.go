@@ -38,6 +38,7 @@ var sentences = map[metrics.Reason]string{
 	metrics.ExpectationFailed: "this expectation is not known here",
 	metrics.ShuttingDown:      "the proxy is shutting down",
 	metrics.CircuitOpen:       "this service is given a rest, for it has been answering with errors",
+	metrics.Draining:          "the backend was taken out of service before it answered",
 }
 
 // refuseFor refuses with a detail, and returns false.

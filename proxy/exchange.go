@@ -51,6 +51,7 @@ type exchange struct {
 
 	headLen   int         // of the request's head in out
 	sent      bool        // bytes of the answer went to the client
+	parted    bool        // and then its backend left: the client was cut off
 	pump      *pump       // sends a streaming body: &pumps; nil without one
 	pumps     pump        // of all attempts, one after the other
 	runPump   func()      // what its coroutine does; made once

@@ -30,6 +30,7 @@ type failure struct {
 	at     stage
 	reused bool // the connection had carried an answer before
 	unsent bool // the kernel took no byte of the request
+	parted bool // Weir closed the connection, for the backend leaves
 	err    error
 	body   error // what ended the reading of the request's body, if anything did
 }
@@ -50,6 +51,8 @@ func classify(f failure) verdict {
 		return verdict{outcome: pool.ClientClosed, reason: reasonOfBody(f.body)}
 	case isCanceled(f.err):
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+	case errors.Is(f.err, net.ErrClosed) && f.parted:
+		return verdict{outcome: pool.Drained, reason: metrics.Draining, silent: f.at <= waiting, nothing: f.unsent}
 	case errors.Is(f.err, net.ErrClosed):
 		// By Weir itself, at the end of the grace period.
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ShuttingDown}
@@ -202,7 +205,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	if err != nil {
 		return ex.failed(lease, failure{at: dialing, err: err}, start), false
 	}
-	up.hello = ex.site.hello
+	up.hello, up.ex = ex.site.hello, ex
 	if !up.reused {
 		at.connect = up.connect
 	}
@@ -213,7 +216,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 		b, at = lease.Backend(), &ex.attempts[len(ex.attempts)-1]
 	}
 	if f.err != nil {
-		f.reused = up.reused
+		f.reused, f.parted = up.reused, up.parted
 		ex.drop(up)
 		return ex.failed(lease, f, start), false
 	}
@@ -239,6 +242,10 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	if at.status == http.StatusSwitchingProtocols {
 		ex.beginTunnel(up, lease)
 		return verdict{}, true
+	}
+	if ex.answer.eventStream {
+		up.events = true
+		lease.Stream()
 	}
 	v := ex.reply(up)
 	at.took = ex.w.loop.Now().Sub(start)
@@ -281,7 +288,7 @@ func (ex *exchange) failed(lease pool.Lease, f failure, start time.Time) verdict
 		ex.detail = f.err.Error()
 	}
 	switch v.outcome {
-	case pool.ClientClosed:
+	case pool.ClientClosed, pool.Drained:
 	case pool.Stale:
 		b.Metrics().Error(ex.w.id, metrics.Stale)
 	default:

@@ -213,6 +213,7 @@ func (h *hedge) drop() {
 // fail ends a hedge that got no good answer.
 func (h *hedge) fail() {
 	if h.up != nil {
+		h.f.parted = h.up.parted
 		h.up.close()
 	}
 	b, v := h.lease.Backend(), classify(h.f)
@@ -222,7 +223,7 @@ func (h *hedge) fail() {
 	if !h.hurryBy.IsZero() && !h.w.loop.Now().Before(h.hurryBy) {
 		v = v.excused()
 	}
-	if v.outcome != pool.ClientClosed {
+	if v.outcome != pool.ClientClosed && v.outcome != pool.Drained {
 		b.Metrics().Error(h.w.id, v.reason)
 	}
 	h.count(metrics.HedgeFailed)
@@ -260,7 +261,7 @@ func (ex *exchange) settleHedge(up *upConn, lease pool.Lease, start time.Time, f
 	if isCanceled(f.err) {
 		ex.overtaken(lease, start)
 	} else {
-		f.reused = up.reused
+		f.reused, f.parted = up.reused, up.parted
 		ex.failed(lease, f, start)
 	}
 	h.count(metrics.HedgeWon)

@@ -15,7 +15,7 @@ func hedged(route string, backends ...*testkit.Backend) string {
 	return setup{backends: at(backends...), route: route, pool: "balance: first"}.yaml()
 }
 
-const soon = "hedge: {after: 1ms}, retries: {attempts: 0}"
+const atOnce = "hedge: {after: 1ms}, retries: {attempts: 0}"
 
 func hedges(t *testing.T, w *testkit.Weir, result string, n int) {
 	t.Helper()
@@ -38,7 +38,7 @@ func idle(t *testing.T, w *testkit.Weir, bs ...*testkit.Backend) {
 func TestHedgeWins(t *testing.T) {
 	onBoth(t, func(t *testing.T, o loop.Options) {
 		a, b := testkit.NewBackend(t, testkit.NeverAnswer), testkit.NewBackend(t, testkit.Named("b"))
-		w := testkit.StartOn(t, hedged(soon, a, b), o)
+		w := testkit.StartOn(t, hedged(atOnce, a, b), o)
 		c := testkit.Dial(t, w.Addr("web"))
 		for range 2 {
 			if r := c.Get("/", "X-Mine: 1"); r.Status != 200 || r.Body != "b" {
@@ -74,7 +74,7 @@ func TestHedgeLoses(t *testing.T) {
 			<-asked
 			return testkit.Named("a")(x)
 		})
-		w := testkit.StartOn(t, hedged(soon, a, b), o)
+		w := testkit.StartOn(t, hedged(atOnce, a, b), o)
 		c := testkit.Dial(t, w.Addr("web"))
 		for range 2 {
 			if r := c.Get("/"); r.Body != "a" {
@@ -103,7 +103,7 @@ func TestHedgeSaves(t *testing.T) {
 		<-asked
 		return testkit.Reset(x)
 	})
-	w := testkit.StartOn(t, hedged(soon, a, b), single)
+	w := testkit.StartOn(t, hedged(atOnce, a, b), single)
 	c := testkit.Dial(t, w.Addr("web"))
 	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	eventually(t, "the reset is noticed", func() bool {
@@ -195,8 +195,8 @@ func TestNotHedged(t *testing.T) {
 		t.Helper()
 		t.Run("", func(t *testing.T) { try(t, route, request) })
 	}
-	f(soon, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
-	f(soon, "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+	f(atOnce, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+	f(atOnce, "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
 	f("hedge: {after: 1ms, budget: 0}", "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	f("hedge: {after: p95}", "GET / HTTP/1.1\r\nHost: a\r\n\r\n") // nothing is known of the route yet
 	f("", "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -206,7 +206,7 @@ func TestNotHedged(t *testing.T) {
 func TestHedgeAndHangups(t *testing.T) {
 	onBoth(t, func(t *testing.T, o loop.Options) {
 		a, b := testkit.NewBackend(t, testkit.NeverAnswer), testkit.NewBackend(t, testkit.NeverAnswer)
-		w := testkit.StartOn(t, hedged(soon, a, b), o)
+		w := testkit.StartOn(t, hedged(atOnce, a, b), o)
 		c := testkit.Dial(t, w.Addr("web"))
 		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		inFlight(t, w, b, 1)

@@ -33,7 +33,7 @@ func (ex *exchange) reply(up *upConn) verdict {
 	up.r += h.size
 	if err := ex.relay(up); err != nil {
 		ex.drop(up)
-		return ex.cut(err)
+		return ex.cut(err, up.parted)
 	}
 	// What is left for the client is in memory: the backend is free.
 	ex.cc.SetHangupTarget(nil, 0)
@@ -43,19 +43,33 @@ func (ex *exchange) reply(up *upConn) verdict {
 		up.close()
 	}
 	if ex.flush() != nil {
-		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+		return ex.cutOff()
 	}
 	return verdict{outcome: pool.Success}
 }
 
+// cutOff is what follows from a client that takes no more of an answer: it left, or
+// Weir closed its connection.
+func (ex *exchange) cutOff() verdict {
+	if ex.parted {
+		return verdict{outcome: pool.Drained, reason: metrics.Draining}
+	}
+	return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+}
+
 // cut ends an answer that cannot be completed. Where nothing of it has left,
 // the client gets another; where something has, its connection is reset, for a
-// part must never look like the whole.
-func (ex *exchange) cut(err error) verdict {
+// part must never look like the whole. parted says that Weir closed the backend's
+// connection.
+func (ex *exchange) cut(err error, parted bool) verdict {
 	if ex.broken { // by the client: flush found out
-		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
+		return ex.cutOff()
 	}
-	v := ex.excuse(classify(failure{at: relaying, err: err, body: ex.pump.fault()}))
+	f := failure{at: relaying, err: err, parted: parted}
+	if !parted { // else it was Weir that ended the body, too
+		f.body = ex.pump.fault()
+	}
+	v := ex.excuse(classify(f))
 	v.reason = ex.inTime(v.reason)
 	if v.outcome == pool.BadResponse {
 		ex.detail = err.Error()
@@ -145,8 +159,10 @@ func (ex *exchange) relay(up *upConn) error {
 	case frameLength:
 		return ex.relayLength(up, ex.answer.length)
 	case frameChunked:
+		up.open = ex.w.loop.Now()
 		return ex.relayChunked(up)
 	case frameClose:
+		up.open = ex.w.loop.Now()
 		return ex.relayUntilClose(up)
 	}
 	return nil
@@ -351,6 +367,8 @@ func (ex *exchange) send(b []byte) error {
 	}
 	if err := ex.cc.send(b, idle, ex.deadline, &ex.pace); err != nil {
 		switch {
+		case ex.parted:
+			ex.reason = metrics.Draining
 		case isTimeout(err) && ex.late():
 			ex.reason = metrics.RequestTimeout
 		case isTimeout(err):

@@ -39,7 +39,8 @@ type Server struct {
 	trial    atomic.Pointer[Trial]    // likewise; nil but while a snapshot is tried
 	workers  []*worker                // one a loop
 	inFlight perLoopCount             // requests and tunnels
-	closing  atomic.Bool              // Shutdown was called
+	tunnels  perLoopCount
+	closing  atomic.Bool // Shutdown was called
 	notify   atomic.Pointer[func(RouteEvent)]
 
 	mu        sync.Mutex // Prepare, Commit, Shutdown and Status; never the request path
@@ -54,7 +55,7 @@ func New(o Options) *Server {
 	}
 	s.keeper = newKeeper(s.log)
 	s.routes = newRouteStates(o.Group.Len(), o.Metrics)
-	s.inFlight = make(perLoopCount, o.Group.Len())
+	s.inFlight, s.tunnels = make(perLoopCount, o.Group.Len()), make(perLoopCount, o.Group.Len())
 	for i := range o.Group.Len() {
 		s.workers = append(s.workers, newWorker(s, o.Group.Loop(i)))
 	}

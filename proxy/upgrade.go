@@ -21,8 +21,21 @@ type tunnel struct {
 	start time.Time
 	log   *record // nil where it is not logged
 
-	active  time.Time // when bytes last moved, either way
-	in, out int64     // bytes from and to the client
+	webSocket           bool
+	toClient, toBackend flow
+	active              time.Time // when bytes last moved, either way
+
+	partBy time.Time      // it is to end before its time, and has until then; zero: it is not
+	reason metrics.Reason // why
+}
+
+// flow is one direction of a tunnel.
+type flow struct {
+	dst, src *loop.Conn
+	moved    int64  // bytes
+	frames   frames // of a WebSocket
+	masked   bool   // they are those of a client
+	parting  bool   // it has been told that the tunnel is to end
 }
 
 // beginTunnel answers 101. What the client sent behind its request is in the
@@ -35,14 +48,19 @@ func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
 	}
 	ex.switchHead()
 	up.r += ex.answer.size
+	lease.Stream()
 	if ex.flush() != nil {
 		up.close()
 		lease.Done(pool.ClientClosed)
 		return
 	}
 	w := ex.w
-	ex.cc.tunnel = &tunnel{w: w, cc: ex.cc, up: up, lease: lease, idle: ex.site.timeouts.StreamIdle,
-		start: ex.start, active: w.loop.Now(), log: ex.record()}
+	t := &tunnel{w: w, cc: ex.cc, up: up, lease: lease, idle: ex.site.timeouts.StreamIdle,
+		start: ex.start, active: w.loop.Now(), log: ex.record(), webSocket: equalFold(ex.answer.upgrade, "websocket")}
+	t.toClient = flow{dst: t.cc.Conn, src: up.c}
+	t.toBackend = flow{dst: up.c, src: t.cc.Conn, masked: true}
+	ex.cc.tunnel, up.tunnel, up.ex = t, t, nil
+	w.s.tunnels.add(w.id, 1)
 	w.s.inFlight.add(w.id, 1)
 	w.s.metrics.Stream(w.id, metrics.WebSocket, 1)
 }
@@ -66,13 +84,13 @@ func (t *tunnel) run() {
 	t.cc.in.r = t.cc.in.e
 	t.cc.in.release(t.w)
 	t.w.loop.Go(func() {
-		t.copy(t.up.c, t.cc.Conn, early, &t.in)
+		t.move(&t.toBackend, early)
 		ended = true
 		task.Wake()
 	})
 	first := append([]byte(nil), t.up.buffered()...)
 	t.up.releaseBuffer() // a silent tunnel holds none
-	t.copy(t.cc.Conn, t.up.c, first, &t.out)
+	t.move(&t.toClient, first)
 	for !ended {
 		task.Park(time.Time{})
 	}
@@ -83,73 +101,106 @@ func (t *tunnel) end() {
 	w := t.w
 	t.cc.Conn.Close()
 	t.up.close()
-	t.lease.Done(pool.Success)
+	outcome := pool.Success
+	if t.reason == metrics.Draining {
+		outcome = pool.Drained
+	}
+	t.lease.Done(outcome)
+	w.s.tunnels.add(w.id, -1)
 	w.s.metrics.Stream(w.id, metrics.WebSocket, -1)
 	w.s.inFlight.add(w.id, -1)
 	if t.log != nil {
-		t.log.bytesIn, t.log.bytesOut = t.in, t.out
+		t.log.bytesIn, t.log.bytesOut, t.log.reason = t.toBackend.moved, t.toClient.moved, t.reason
 		t.log.duration = w.loop.Now().Sub(t.start)
 		t.log.attempts[len(t.log.attempts)-1].took = t.log.duration - t.log.upstream()
 		w.log.add(t.log)
 	}
 }
 
-// copy moves bytes from src to dst. The end of src is passed on; a failure of
-// either ends both directions.
-func (t *tunnel) copy(dst, src *loop.Conn, first []byte, moved *int64) {
-	if len(first) > 0 && !t.write(dst, first, moved) {
+// move moves bytes one way until that ends. The end of its source is passed on; a
+// failure ends both directions.
+func (t *tunnel) move(f *flow, first []byte) {
+	switch err := t.copy(f, first); {
+	case err == io.EOF:
+		_ = f.dst.CloseWrite() // it may be gone: then the other direction ends too
+	case err == errParting && t.webSocket:
+		t.farewell(f)
+	default:
 		t.abort()
-		return
 	}
-	for {
-		n, err := t.read(src)
-		switch {
-		case err == io.EOF:
-			_ = dst.CloseWrite() // it may be gone: then the other direction ends too
-			return
-		case err != nil:
-			t.abort()
-			return
+}
+
+// copy moves bytes until there is an error. That of a source's end is io.EOF.
+func (t *tunnel) copy(f *flow, b []byte) (err error) {
+	if len(b) > 0 {
+		err = t.write(f, b)
+	}
+	for err == nil {
+		if b, err = t.read(f); err == nil {
+			err = t.write(f, b)
+			t.w.putBuffer(b[:bufferSize])
 		}
-		ok := t.write(dst, n, moved)
-		t.w.putBuffer(n[:bufferSize])
-		if !ok {
-			t.abort()
-			return
+	}
+	return err
+}
+
+// read waits for bytes of a source without holding a buffer: most tunnels are
+// silent most of the time. Once it says errParting, for a tunnel that is to end.
+func (t *tunnel) read(f *flow) ([]byte, error) {
+	for {
+		if t.parting() && !f.parting {
+			f.parting = true
+			return nil, errParting
+		}
+		f.src.SetReadDeadline(t.readBy())
+		b, err := t.readOnce(f.src)
+		if isTimeout(err) && t.w.loop.Now().Before(t.readBy()) {
+			continue // the other direction was active meanwhile, or the tunnel is to end
+		}
+		if len(b) > 0 || err != nil {
+			return b, err
 		}
 	}
 }
 
-// read waits for bytes of src without holding a buffer: most tunnels are
-// silent most of the time.
-func (t *tunnel) read(src *loop.Conn) ([]byte, error) {
-	for {
-		src.SetReadDeadline(after(t.active, t.idle))
-		if err := src.WaitRead(); err != nil {
-			if isTimeout(err) && t.w.loop.Now().Before(t.active.Add(t.idle)) {
-				continue // the other direction was active meanwhile
-			}
-			return nil, err
-		}
-		buf := t.w.takeBuffer()
-		n, err := src.Read(buf)
-		if n > 0 {
-			t.active = t.w.loop.Now()
-			return buf[:n], nil
-		}
-		t.w.putBuffer(buf)
-		if err != nil {
-			return nil, err
-		}
+func (t *tunnel) readOnce(src *loop.Conn) ([]byte, error) {
+	if err := src.WaitRead(); err != nil {
+		return nil, err
 	}
+	buf := t.w.takeBuffer()
+	n, err := src.Read(buf)
+	if n > 0 {
+		t.active = t.w.loop.Now()
+		return buf[:n], nil
+	}
+	t.w.putBuffer(buf)
+	return nil, err
 }
 
-func (t *tunnel) write(dst *loop.Conn, b []byte, moved *int64) bool {
-	dst.SetWriteDeadline(after(t.w.loop.Now(), t.idle))
-	n, err := dst.Write(b)
-	*moved += int64(n)
+func (t *tunnel) readBy() time.Time {
+	if t.parting() {
+		return t.partBy
+	}
+	return after(t.active, t.idle)
+}
+
+func (t *tunnel) write(f *flow, b []byte) error {
+	if t.webSocket {
+		f.frames.pass(b)
+	}
+	return t.send(f, b)
+}
+
+func (t *tunnel) send(f *flow, b []byte) error {
+	by := t.partBy
+	if !t.parting() {
+		by = after(t.w.loop.Now(), t.idle)
+	}
+	f.dst.SetWriteDeadline(by)
+	n, err := f.dst.Write(b)
+	f.moved += int64(n)
 	t.active = t.w.loop.Now()
-	return err == nil
+	return err
 }
 
 // abort closes both sides, which ends the other direction as well.

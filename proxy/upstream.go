@@ -18,6 +18,8 @@ type upConn struct {
 	since   time.Time
 	connect time.Duration // what dialing took
 	hello   int           // version of the PROXY header to begin with; 0: none
+	draw    float64       // for pool.Deadline.End
+	use
 
 	buf  []byte // what was read and not yet used: buf[r:e]
 	r, e int
@@ -29,6 +31,7 @@ type upConn struct {
 type bucket struct {
 	backend *pool.Backend
 	idle    []*upConn
+	inUse   *inUse
 	timeout time.Duration // of the newest configuration that used it
 }
 
@@ -52,6 +55,7 @@ func (w *worker) take(b *pool.Backend, how care, deadline time.Time) (*upConn, e
 		}
 		w.unlist(up)
 		up.c.SetIdle(nil)
+		bk.inUse.add(up)
 		b.Metrics().Conns(w.id, -1, 1)
 		return up, nil
 	}
@@ -63,26 +67,29 @@ func (w *worker) take(b *pool.Backend, how care, deadline time.Time) (*upConn, e
 	took := time.Since(start)
 	b.Metrics().Connected(w.id, took)
 	b.Metrics().Conns(w.id, 0, 1)
-	return &upConn{c: c, w: w, bucket: bk, place: -1, connect: took}, nil
+	up := &upConn{c: c, w: w, bucket: bk, place: -1, connect: took, draw: float64(w.random.Uint64()>>11) / (1 << 53)}
+	bk.inUse.add(up)
+	return up, nil
 }
 
 func (w *worker) bucketOf(b *pool.Backend) *bucket {
 	bk := w.buckets[b]
 	if bk == nil {
-		bk = &bucket{backend: b}
+		bk = &bucket{backend: b, inUse: w.inUseOf(b)}
 		w.buckets[b] = bk
 	}
 	return bk
 }
 
 // put gives a connection back after a complete answer. It is kept unless the
-// backend left the pool, the bucket is full, or bytes nobody asked for wait in it.
+// backend drains, the bucket is full, or bytes nobody asked for wait in it.
 func (w *worker) put(up *upConn, keep int, timeout time.Duration) {
 	bk := up.bucket
-	if up.e > up.r || len(bk.idle) >= keep || timeout <= 0 || bk.backend.Retired() || up.c.Readable() || up.c.Broken() || w.s.closing.Load() {
+	if up.e > up.r || len(bk.idle) >= keep || timeout <= 0 || bk.backend.Ending() || up.c.Readable() || up.c.Broken() || w.s.closing.Load() {
 		up.close()
 		return
 	}
+	bk.inUse.remove(up)
 	up.releaseBuffer()
 	up.reused = true
 	up.since = w.loop.Now()
@@ -126,6 +133,7 @@ func (up *upConn) discard() {
 // close ends a connection in use.
 func (up *upConn) close() {
 	up.releaseBuffer()
+	up.bucket.inUse.remove(up)
 	up.bucket.backend.Metrics().Conns(up.w.id, 0, -1)
 	up.c.Close()
 }
@@ -191,23 +199,25 @@ func (w *worker) startReaper() {
 	})
 }
 
-// reap closes what is old or belongs to a retired backend, forgets empty
+// reap closes what is old or belongs to a backend that drains, forgets empty
 // buckets, and reports whether any idle connection is left.
 func (w *worker) reap() bool {
 	now, left := w.loop.Now(), 0
 	for b, bk := range w.buckets {
 		for len(bk.idle) > 0 {
 			up := bk.idle[0]
-			if !b.Retired() && now.Sub(up.since) < bk.timeout && !w.s.closing.Load() {
+			if !b.Ending() && now.Sub(up.since) < bk.timeout && !w.s.closing.Load() {
 				break // the rest is younger
 			}
 			up.discard()
 		}
 		if len(bk.idle) == 0 && b.Retired() {
 			delete(w.buckets, b)
+			bk.inUse.buckets--
 		}
 		left += len(bk.idle)
 	}
+	w.forgetUnused()
 	for p, b := range w.budgets {
 		if b.idle(now.Unix()) {
 			delete(w.budgets, p) // the pool may be gone

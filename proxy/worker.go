@@ -43,6 +43,7 @@ type worker struct {
 	bigs      [][]byte
 	scratch   []byte
 	buckets   map[*pool.Backend]*bucket
+	inUse     map[uint64]*inUse // by pool.Backend.Lineage
 	budgets   map[*pool.Pool]*retryBudget
 	recents   map[*metrics.Route]*recent
 	reaping   bool
@@ -56,7 +57,7 @@ type worker struct {
 }
 
 func newWorker(s *Server, l *loop.Loop) *worker {
-	w := &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket), budgets: make(map[*pool.Pool]*retryBudget),
+	w := &worker{s: s, loop: l, id: l.Index(), buckets: make(map[*pool.Backend]*bucket), inUse: make(map[uint64]*inUse), budgets: make(map[*pool.Pool]*retryBudget),
 		recents: make(map[*metrics.Route]*recent),
 		random:  newRandom(), log: newLogRing()}
 	w.small = w.newEngine(inputSize)

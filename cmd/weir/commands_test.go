@@ -144,10 +144,12 @@ func TestStatusOfPoolsAndBackends(t *testing.T) {
 func TestMarks(t *testing.T) {
 	w := start(t, oneBackend("127.0.0.1:1", ""))
 	const name = "api/127.0.0.1:1"
-	w.do(t, "drain", name).want(t, 0, name+": drain", "0 requests in flight")
+	w.do(t, "drain", name).want(t, 0, name+": drain, nothing runs on it")
 	w.do(t, "status").want(t, 0, "draining")
 	w.do(t, "maintain", name).want(t, 0, name+": maintenance")
-	w.do(t, "ready", name).want(t, 0, name+": ready")
+	w.do(t, "ready", name).want(t, 0, name+": ready", "0 requests in flight")
+	w.do(t, "ready", name, "--wait").want(t, 1, "unknown flag")
+	w.do(t, "drain", name, "--timeout", "-1s").want(t, 1, "such as 2m")
 	var b pool.BackendStatus
 	w.do(t, "drain", name, "--json").want(t, 0).decode(t, &b)
 	if b.Admin != pool.Drain {
@@ -156,37 +158,4 @@ func TestMarks(t *testing.T) {
 	w.do(t, "drain", "api").want(t, 1, `"api" is not POOL/BACKEND`)
 	w.do(t, "drain", "api/9.9.9.9:9").want(t, 1, "no backend")
 	w.do(t, "drain", "nope/9.9.9.9:9").want(t, 1, "no pool")
-}
-
-// Draining waits for the request that runs, shows it, and gives up in time.
-func TestDrainWaits(t *testing.T) {
-	release := make(chan struct{})
-	b := testkit.NewBackend(t, func(x *testkit.Exchange) bool {
-		<-release
-		return testkit.Named("done")(x)
-	})
-	w := start(t, oneBackend(b.Addr(), ""))
-	name := "api/" + b.Addr()
-	c := testkit.Dial(t, w.web(t))
-	c.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	for { // until Weir has given it to the backend
-		var st pool.BackendStatus
-		if w.do(t, "status", name, "--json").decode(t, &st); st.InFlight == 1 {
-			break
-		}
-	}
-	w.do(t, "drain", name, "--wait", "--timeout", "10ms").want(t, 1, "1 request in flight", "still in flight after 10ms")
-
-	waited := make(chan result, 1)
-	go func() { waited <- w.do(t, "drain", name, "--wait") }()
-	close(release)
-	if reply := c.Read("GET"); reply.Body != "done" {
-		t.Errorf("the request that ran got %v", reply)
-	}
-	(<-waited).want(t, 0, name+": drain", "0 requests in flight")
-
-	// nobody is left to ask
-	if reply := testkit.Get(t, w.web(t), "/"); reply.Status != 503 || reply.Header("X-Weir-Reason") != "no_healthy" {
-		t.Errorf("with its only backend draining: %v", reply)
-	}
 }

@@ -176,6 +176,9 @@ func (w *instance) ready() bool {
 // closeTimeout bounds what follows the drain.
 const closeTimeout = 5 * time.Second
 
+// farewellTimeout bounds the good order in which WebSockets end.
+const farewellTimeout = 2 * time.Second
+
 // drain fails readiness, stops accepting, lets requests finish for as long as
 // is granted, and closes what is left.
 func (w *instance) drain() error {
@@ -184,6 +187,9 @@ func (w *instance) drain() error {
 	defer cancel()
 	if err := w.proxy.Shutdown(grace); err != nil {
 		w.log.Warn("the grace period is over: requests are cut off", zap.Error(err))
+		farewell, cancel := context.WithTimeout(context.Background(), farewellTimeout)
+		defer cancel()
+		w.proxy.EndTunnels(farewell)
 	}
 	closing, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,35 +18,39 @@ type marking struct {
 	as      pool.Admin
 	admin   adminFlags
 	json    bool
-	wait    bool // drain only: until nothing is in flight
-	timeout time.Duration
+	wait    bool          // until nothing runs on it any more
+	timeout time.Duration // for what runs, if the flag is given
 }
 
 // drainCommand takes a backend out of service and lets it finish.
 func drainCommand() *cobra.Command {
 	m := &marking{as: pool.Drain}
-	cmd := m.command("drain", "Give a backend no new work and let it finish what it has",
-		`The backend gets no new requests; those that it has run to their end. It stays
-so, whatever its probes say and however often the configuration changes, until
-weir ready. With --wait the command ends when no request is left; exit code 1
-when some still run after --timeout.`)
-	cmd.Flags().BoolVar(&m.wait, "wait", false, "wait until no request is left, and show progress")
-	cmd.Flags().DurationVar(&m.timeout, "timeout", 5*time.Minute, "how long to wait")
-	return cmd
+	return m.ending(m.command("drain", "Give a backend no new work and let it finish what it has",
+		`The backend gets no new requests. Those that it has may run to their end until
+the deadline, the pool's drain.timeout from now or --timeout; streams and
+WebSockets end one after the other in the second half of that time. Then what
+still runs is closed. The backend stays out, whatever its probes say and however
+often the configuration changes, until weir ready, which also takes the deadline
+away.
+
+With --wait the command shows what is left and ends with exit code 0 when nothing
+is. Ctrl-C ends the command and not the drain. Draining again with --timeout moves
+the deadline, also that of a backend that is no longer configured.`))
 }
 
 // maintainCommand takes a backend out and stops probing it.
 func maintainCommand() *cobra.Command {
-	return (&marking{as: pool.Maintenance}).command("maintain", "Take a backend out for maintenance: no requests, no probes",
-		`The backend gets no new requests and is not probed until weir ready. Requests
-that it has run to their end.`)
+	m := &marking{as: pool.Maintenance}
+	return m.ending(m.command("maintain", "Take a backend out for maintenance: no requests, no probes",
+		`The backend gets no new requests and is not probed until weir ready. What it has
+ends as after weir drain.`))
 }
 
 // readyCommand brings a backend back.
 func readyCommand() *cobra.Command {
 	return (&marking{as: pool.Ready}).command("ready", "Put a backend back into service",
-		`Undoes weir drain and weir maintain. Where the pool has a health check, requests
-come when it passes.`)
+		`Undoes weir drain and weir maintain: what still runs goes on. Where the pool has a
+health check, requests come when it passes.`)
 }
 
 // command is what the three have in common.
@@ -66,6 +68,13 @@ func (m *marking) command(use, short, long string) *cobra.Command {
 	return cmd
 }
 
+// ending adds what the two have that end a backend's work.
+func (m *marking) ending(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&m.wait, "wait", false, "wait until nothing runs on the backend, and show progress")
+	cmd.Flags().DurationVar(&m.timeout, "timeout", 0, "how long what runs may go on, 0s for ever (default the pool's drain.timeout)")
+	return cmd
+}
+
 // run marks a backend, and waits if it is to be waited for. With --json the
 // progress of waiting goes to stderr.
 func (m *marking) run(cmd *cobra.Command, name string) error {
@@ -77,7 +86,11 @@ func (m *marking) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]string{"admin": m.as.String()})
+	wish := map[string]string{"admin": m.as.String()}
+	if cmd.Flags().Changed("timeout") {
+		wish["timeout"] = m.timeout.String()
+	}
+	body, err := json.Marshal(wish)
 	if err != nil {
 		return err
 	}
@@ -90,14 +103,21 @@ func (m *marking) run(cmd *cobra.Command, name string) error {
 		progress = cmd.ErrOrStderr()
 	}
 	if m.wait {
-		if b, err = waitDrained(cmd.Context(), progress, c, path, m.timeout); err != nil {
+		w := &drainWait{name: name, path: path, client: c, out: progress, terminal: isTerminal(progress)}
+		if b, err = w.run(cmd.Context(), b); err != nil {
 			return err
 		}
 	}
-	if m.json {
+	switch {
+	case m.json:
 		return printJSON(out, b)
+	case m.wait:
+		return nil // it has said how it ended
+	case b.Drain != nil:
+		_, err = fmt.Fprintf(out, "%s: %s, %s\n", name, b.Admin, progressOf(b, time.Now()))
+	default:
+		_, err = fmt.Fprintf(out, "%s: %s, health %s, %s in flight\n", name, b.Admin, b.Health, plural(b.InFlight, "request"))
 	}
-	_, err = fmt.Fprintf(out, "%s: %s, health %s, %s in flight\n", name, b.Admin, b.Health, plural(b.InFlight, "request"))
 	return err
 }
 
@@ -118,32 +138,4 @@ func backendPath(name string) (string, error) {
 		return "", fmt.Errorf("%q is not POOL/BACKEND, such as api/127.0.0.1:9001; weir status lists them", name)
 	}
 	return "/v1/pools/" + url.PathEscape(pool) + "/backends/" + url.PathEscape(address), nil
-}
-
-// drainPoll is how often a wait looks at what is left.
-const drainPoll = 200 * time.Millisecond
-
-// waitDrained returns a backend when it has no request left, and prints each
-// change of their number until then.
-func waitDrained(ctx context.Context, w io.Writer, c *client, path string, timeout time.Duration) (pool.BackendStatus, error) {
-	deadline, tick := time.NewTimer(timeout), time.NewTicker(drainPoll)
-	defer deadline.Stop()
-	defer tick.Stop()
-	for last := -1; ; {
-		var b pool.BackendStatus
-		if err := c.ask(ctx, question{method: http.MethodGet, path: path}, &b); err != nil || b.InFlight == 0 {
-			return b, err
-		}
-		if b.InFlight != last {
-			fmt.Fprintf(w, "%s in flight\n", plural(b.InFlight, "request"))
-			last = b.InFlight
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return b, fmt.Errorf("%s still in flight after %v; no new ones come", plural(b.InFlight, "request"), timeout)
-		case <-ctx.Done():
-			return b, ctx.Err()
-		}
-	}
 }

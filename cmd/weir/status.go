@@ -185,15 +185,38 @@ func backendTable(pools []pool.Status, now time.Time) *table {
 	t := &table{}
 	t.row("POOL/BACKEND", "STATE", "SINCE", "IN FLIGHT", "WEIGHT", "TIER", "REQUESTS", "ERRORS", "CAUSE")
 	for _, p := range pools {
-		for _, b := range p.Backends {
+		for _, b := range slices.Concat(p.Backends, p.Leaving) {
 			t.row(p.Name+"/"+b.Address, b.State, ago(now, b.Since), strconv.Itoa(b.InFlight), strconv.Itoa(b.Weight),
-				strconv.Itoa(b.Tier), strconv.FormatUint(b.Requests, 10), strconv.FormatUint(b.Errors, 10), b.Cause)
+				strconv.Itoa(b.Tier), strconv.FormatUint(b.Requests, 10), strconv.FormatUint(b.Errors, 10), causeOf(b, now))
 		}
-		if len(p.Backends) == 0 {
+		if len(p.Backends) == 0 && !p.Removed {
 			t.row(p.Name+"/", "empty", "", "", "", "", "", "", "")
 		}
 	}
 	return t
+}
+
+// causeOf is why a backend is in its state, and how far its drain has come.
+func causeOf(b pool.BackendStatus, now time.Time) string {
+	if b.Drain == nil || b.InFlight == 0 {
+		return b.Cause
+	}
+	return b.Cause + ": " + progressOf(b, now)
+}
+
+// drainRows tell how far a backend's drain has come.
+func drainRows(t *table, d *pool.DrainStatus, now time.Time) {
+	t.row("drains since", fmt.Sprintf("%s (%s)", clock(d.Since), ago(now, d.Since)))
+	switch until := clock(d.Until); {
+	case d.Until.IsZero():
+		t.row("deadline", "none")
+	case d.Empty.IsZero() && now.Before(d.Until):
+		t.row("deadline", fmt.Sprintf("%s (%v left)", until, roughly(d.Until.Sub(now))))
+	default:
+		t.row("deadline", until)
+	}
+	t.row("closed by it", strconv.Itoa(d.Closed))
+	t.row("empty since", clock(d.Empty))
 }
 
 // printBackend renders one backend, one line a fact.
@@ -222,6 +245,12 @@ func printBackend(w io.Writer, name string, b admin.Backend, now time.Time) erro
 		limit = fmt.Sprintf("limit %d", b.MaxRequests)
 	}
 	t.row("in flight", fmt.Sprintf("%d, %s", b.InFlight, limit))
+	if b.Streams > 0 {
+		t.row("of these", plural(b.Streams, "stream"))
+	}
+	if b.Drain != nil {
+		drainRows(t, b.Drain, now)
+	}
 	t.row("requests", fmt.Sprintf("%d, with errors %d", b.Requests, b.Errors))
 	if c := b.LastCheck; c != nil {
 		outcome := "passed"

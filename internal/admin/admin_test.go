@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -24,6 +25,7 @@ import (
 	"weir/internal/loop"
 	"weir/internal/metrics"
 	"weir/internal/testkit"
+	"weir/pool"
 	"weir/proxy"
 )
 
@@ -266,6 +268,31 @@ func TestMark(t *testing.T) {
 	if got := strings.Join(what, " "); !strings.Contains(got, "drain maintenance ready weight drain weight ready") {
 		t.Errorf("history: %s", got)
 	}
+
+	// how long it has is the pool's word, or the caller's
+	lasts := func(body string) time.Duration {
+		t.Helper()
+		var b pool.BackendStatus
+		a := r.do("PUT", path, body)
+		a.is(200)
+		if err := json.Unmarshal(a.body, &b); err != nil || b.Drain == nil {
+			t.Fatalf("%s: %v in %s", body, err, a.body)
+		}
+		if b.Drain.Until.IsZero() {
+			return 0
+		}
+		return b.Drain.Until.Sub(b.Drain.Since).Round(time.Second)
+	}
+	for body, want := range map[string]time.Duration{
+		`{"admin":"drain"}`:                      5 * time.Minute,
+		`{"admin":"drain","timeout":"2m"}`:       2 * time.Minute,
+		`{"admin":"maintenance","timeout":"0s"}`: 0,
+	} {
+		r.do("PUT", path, `{"admin":"ready"}`).is(200)
+		if got := lasts(body); got != want {
+			t.Errorf("%s lasts %v, want %v", body, got, want)
+		}
+	}
 	r.do("PUT", "/v1/pools/nope/backends/127.0.0.1:1", `{"admin":"drain"}`).problem(404, "no-pool")
 	r.do("PUT", "/v1/pools/api/backends/9.9.9.9:9", `{"admin":"drain"}`).problem(404, "no-backend")
 
@@ -279,6 +306,12 @@ func TestMark(t *testing.T) {
 	f(`{}`, `{"admin":"drain"}`)
 	f(`{"admin":"gone"}`, "maintenance")
 	f(`{"weight":-2}`, "weight -2")
+	f(`{"timeout":"2m"}`, "nothing to change")
+	f(`{"weight":2,"timeout":"2m"}`, `{"admin":"drain"}`)
+	f(`{"admin":"ready","timeout":"2m"}`, `{"admin":"drain"}`)
+	f(`{"admin":"drain","timeout":"-2m"}`, "such as 2m")
+	f(`{"admin":"drain","timeout":"soon"}`, `timeout "soon"`)
+	f(`{"admin":"drain","timeout":120}`, "want")
 	f(`{"weight":"x"}`, "want")
 	f(`{"admin":"drain"} {"admin":"ready"}`, "more follows")
 	f(`[1]`, "want")

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"weir/internal/control"
 	"weir/pool"
@@ -40,13 +42,13 @@ type Backend struct {
 	History []pool.Event `json:"history"` // the latest changes, oldest first
 }
 
-// backend answers one backend of a pool.
+// backend answers one backend of a pool, one that is leaving included.
 func (a *api) backend(w http.ResponseWriter, r *http.Request) error {
 	st, err := a.findPool(r)
 	if err != nil {
 		return err
 	}
-	for _, b := range st.Backends {
+	for _, b := range slices.Concat(st.Backends, st.Leaving) {
 		if b.Address == r.PathValue("address") {
 			return writeJSON(w, Backend{b, a.control.BackendHistory(st.Name, b.Address)})
 		}
@@ -55,19 +57,24 @@ func (a *api) backend(w http.ResponseWriter, r *http.Request) error {
 }
 
 // change takes a backend out of service, or back, or gives it another weight:
-// {"admin":"drain","weight":3}. The answer is the backend as it is then; requests
-// that it has may still run.
+// {"admin":"drain","timeout":"2m"}, {"weight":3}. The answer is the backend as it
+// is then; requests that it has may still run.
 func (a *api) change(w http.ResponseWriter, r *http.Request) error {
-	const want = `{"admin":"ready"}, {"admin":"drain"}, {"admin":"maintenance"} or {"weight":3}; a weight of -1 is the configured one again`
+	const want = `{"admin":"ready"}, {"admin":"drain"}, {"admin":"maintenance"}, the latter two with "timeout":"2m" for another deadline than the pool's, or {"weight":3}; a weight of -1 is the configured one again`
 	var body struct {
-		Admin  *pool.Admin `json:"admin"`
-		Weight *int        `json:"weight"`
+		Admin   *pool.Admin `json:"admin"`
+		Timeout *string     `json:"timeout"`
+		Weight  *int        `json:"weight"`
 	}
 	if err := readJSON(w, r, &body, want); err != nil {
 		return err
 	}
 	if body.Admin == nil && body.Weight == nil {
 		return newProblem(http.StatusBadRequest, "", "nothing to change; want "+want)
+	}
+	timeout, err := drainTimeout(body.Timeout, body.Admin)
+	if err != nil {
+		return err
 	}
 	name, address := r.PathValue("pool"), r.PathValue("address")
 	if _, err := a.findPool(r); err != nil {
@@ -79,12 +86,32 @@ func (a *api) change(w http.ResponseWriter, r *http.Request) error {
 			return whyUnchanged(err)
 		}
 	}
-	if body.Admin != nil {
-		if err := a.control.Mark(name, address, *body.Admin, origin); err != nil {
-			return whyUnchanged(err)
-		}
+	switch {
+	case body.Timeout != nil:
+		err = a.control.MarkWithin(name, address, *body.Admin, timeout, origin)
+	case body.Admin != nil:
+		err = a.control.Mark(name, address, *body.Admin, origin)
+	}
+	if err != nil {
+		return whyUnchanged(err)
 	}
 	return a.backend(w, r)
+}
+
+// drainTimeout reads how long what runs on a backend has; it goes with the states
+// in which it gets no more.
+func drainTimeout(text *string, state *pool.Admin) (time.Duration, error) {
+	if text == nil {
+		return 0, nil
+	}
+	if state == nil || *state == pool.Ready {
+		return 0, newProblem(http.StatusBadRequest, "", `a timeout is for {"admin":"drain"} and {"admin":"maintenance"}`)
+	}
+	d, err := time.ParseDuration(*text)
+	if err != nil || d < 0 {
+		return 0, newProblem(http.StatusBadRequest, "", fmt.Sprintf("timeout %q; want a duration such as 2m, or 0s for no deadline", *text))
+	}
+	return d, nil
 }
 
 // whyUnchanged is the answer where a backend could not be changed.

@@ -160,7 +160,7 @@ func (c *Controller) restore(st history.State) error {
 func (c *Controller) publish(ch change, s *stage, v history.Version, disk file) {
 	now := time.Now()
 	next := &view{
-		version: v, source: ch.source, cfg: ch.cfg, pools: s.pools, keys: s.keys,
+		version: v, source: ch.source, cfg: ch.cfg, pools: s.pools, keys: s.keys, retired: s.retired(),
 		since: now, started: now, pin: ch.pin,
 		file: c.fileStatus(disk, ch.pin, v.Hash),
 	}

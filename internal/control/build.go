@@ -22,6 +22,7 @@ func spec(p config.Pool, limit health.ExecLimit) pool.Spec {
 		Queue:             pool.QueueSpec{Size: p.Queue.Size, Timeout: p.Queue.Timeout},
 		Heartbeat:         p.Health.Heartbeat.TTL,
 		FollowLoad:        p.Health.LoadHeader != "",
+		DrainTimeout:      p.Drain.Timeout,
 		Passive: pool.Passive{
 			Enforce:           p.Health.Passive.Enforce,
 			ConsecutiveErrors: p.Health.Passive.ConsecutiveErrors,

@@ -24,6 +24,9 @@ func TestSpec(t *testing.T) {
 		if want.HashBalanceFactor == 0 {
 			want.HashBalanceFactor = 1.25
 		}
+		if want.DrainTimeout == 0 {
+			want.DrainTimeout = 5 * time.Minute
+		}
 		cfg := mustParse(t, "listeners: [{name: web, address: ':0', routes: [{name: all, pool: p}]}]\npools:\n  p: "+source)
 		got := spec(*cfg.Pool("p"), limit)
 		if got.Check != nil {
@@ -76,8 +79,8 @@ func TestSpec(t *testing.T) {
 		Name: "p", Balance: pool.WeightedRoundRobin, Passive: passive, AdaptiveConcurrency: true,
 	})
 
-	f("{backends: [], balance: consistent_hash, hash_balance: 150, slow_start: 30s, health: {panic_threshold: 7, passive: {half_open: false}}}", pool.Spec{
-		Name: "p", Balance: pool.ConsistentHash, HashBalanceFactor: 1.5, SlowStart: 30 * time.Second, PanicThreshold: 7,
+	f("{backends: [], balance: consistent_hash, hash_balance: 150, slow_start: 30s, drain: {timeout: 1m}, health: {panic_threshold: 7, passive: {half_open: false}}}", pool.Spec{
+		Name: "p", Balance: pool.ConsistentHash, HashBalanceFactor: 1.5, SlowStart: 30 * time.Second, PanicThreshold: 7, DrainTimeout: time.Minute,
 		Passive: pool.Passive{
 			Enforce: true, ConsecutiveErrors: 5, Ejection: 10 * time.Second, MaxEjection: 300 * time.Second, MaxEjected: 50,
 			Count: counted,

@@ -121,6 +121,7 @@ type view struct {
 	cfg     *config.Config
 	pools   map[string]*pool.Pool // exactly those of cfg
 	keys    map[string][]byte     // of those whose clients stick
+	retired map[string]*pool.Pool // no longer of cfg, and requests ran there at that moment
 	since   time.Time             // it was committed
 	started time.Time             // the first of all was
 	pin     history.State         // Pinned, and why
@@ -354,8 +355,10 @@ func (c *Controller) Close(ctx context.Context) error {
 	}
 	c.notices.Wait() // none takes longer than notifyTime
 	if v := c.current.Load(); v != nil {
-		for _, p := range v.pools {
-			p.Close()
+		for _, pools := range []map[string]*pool.Pool{v.pools, v.retired} {
+			for _, p := range pools {
+				p.Close()
+			}
 		}
 	}
 	c.events.close()

@@ -62,11 +62,12 @@ func (g *gauges) setPinned(pinned bool) {
 	}
 }
 
-// scraped is the pools that /metrics shows: those that run at that moment.
+// scraped is the pools that /metrics shows: those that run at that moment, and
+// those that are leaving.
 func (c *Controller) scraped() []*pool.Pool {
 	v := c.current.Load()
 	if v == nil {
 		return nil
 	}
-	return slices.Collect(maps.Values(v.pools))
+	return append(slices.Collect(maps.Values(v.pools)), slices.Collect(maps.Values(v.retired))...)
 }

@@ -19,6 +19,7 @@ type stage struct {
 	pools map[string]*pool.Pool // all of cfg
 	fresh []*pool.Pool          // made for it
 	gone  []*pool.Pool          // running, and not of cfg
+	left  map[string]*pool.Pool // retired before, and not of cfg either
 	specs []*pool.Staged
 	proxy *proxy.Staged
 }
@@ -44,8 +45,13 @@ func (c *Controller) stage(cfg *config.Config, before *compiled) (*stage, error)
 	if v := c.current.Load(); v != nil {
 		old = *v
 	}
+	s.left = maps.Clone(old.retired)
 	for _, p := range cfg.Pools {
 		running := old.pools[p.Name]
+		if left := s.left[p.Name]; left != nil { // it is back while its last requests run
+			running = left
+			delete(s.left, p.Name)
+		}
 		if running == nil {
 			running = c.newPool(p.Name)
 			s.fresh = append(s.fresh, running)
@@ -98,8 +104,26 @@ func (s *stage) commit(n int) {
 	s.proxy.SetVersion(n)
 	s.proxy.Commit()
 	for _, p := range s.gone { // no route leads there any more
-		p.Close()
+		p.Retire()
 	}
+}
+
+// retired is the pools that run no more, by name, and drain what is left on
+// their backends. Those that have nothing left are closed.
+func (s *stage) retired() map[string]*pool.Pool {
+	all := make(map[string]*pool.Pool, len(s.gone))
+	for _, p := range s.gone {
+		all[p.Name()] = p
+	}
+	maps.Copy(all, s.left)
+	maps.DeleteFunc(all, func(_ string, p *pool.Pool) bool {
+		idle := p.Idle()
+		if idle {
+			p.Close()
+		}
+		return idle
+	})
+	return all
 }
 
 // discard gives back all that the stage took.
@@ -120,6 +144,7 @@ func (c *Controller) newPool(name string) *pool.Pool {
 		Loops:   c.o.Group.Len(),
 		Log:     c.log,
 		Metrics: c.o.Metrics,
+		Expire:  c.o.Proxy.Expire,
 		Events: func(e pool.Event) {
 			c.events.send(Event{
 				Time: e.Time, Kind: "backend", What: e.What, Pool: e.Pool, Backend: e.Backend, Cause: e.Cause,

@@ -133,7 +133,8 @@ func warnings(s Status) []string {
 	return append(w, s.History.Damaged...)
 }
 
-// Pools describes all pools, by name.
+// Pools describes all pools, by name, and those that are no longer configured
+// while requests run there.
 func (c *Controller) Pools() []pool.Status {
 	v := c.current.Load()
 	if v == nil {
@@ -147,15 +148,35 @@ func poolStatus(v *view) []pool.Status {
 	for _, name := range slices.Sorted(maps.Keys(v.pools)) {
 		out = append(out, v.pools[name].Status())
 	}
+	for _, name := range slices.Sorted(maps.Keys(v.retired)) {
+		if st := v.retired[name].Status(); len(st.Leaving) > 0 {
+			out = append(out, st)
+		}
+	}
 	return out
 }
 
 // Pool describes one pool; false if there is none of that name.
 func (c *Controller) Pool(name string) (pool.Status, bool) {
-	if v := c.current.Load(); v != nil && v.pools[name] != nil {
-		return v.pools[name].Status(), true
+	p := c.find(name)
+	if p == nil {
+		return pool.Status{}, false
 	}
-	return pool.Status{}, false
+	st := p.Status()
+	return st, !st.Removed || len(st.Leaving) > 0
+}
+
+// find is the pool of that name, one that is leaving included; nil if there is
+// none.
+func (c *Controller) find(name string) *pool.Pool {
+	v := c.current.Load()
+	switch {
+	case v == nil:
+		return nil
+	case v.pools[name] != nil:
+		return v.pools[name]
+	}
+	return v.retired[name]
 }
 
 // Mark sets the administrative state of a backend and returns once new
@@ -163,15 +184,27 @@ func (c *Controller) Pool(name string) (pool.Status, bool) {
 // backend is configured. The error is a *pool.UnknownBackendError if there is
 // no such pool or backend.
 func (c *Controller) Mark(poolName, address string, a pool.Admin, o Origin) error {
-	v := c.current.Load()
-	if v == nil || v.pools[poolName] == nil {
+	return c.mark(poolName, address, a, o, func(p *pool.Pool) error { return p.Mark(address, a) })
+}
+
+// MarkWithin is Mark with another deadline than the pool's for what runs on the
+// backend, 0 for none. It moves that of a drain that goes on, also of a backend
+// that is no longer configured.
+func (c *Controller) MarkWithin(poolName, address string, a pool.Admin, timeout time.Duration, o Origin) error {
+	return c.mark(poolName, address, a, o, func(p *pool.Pool) error { return p.MarkWithin(address, a, timeout) },
+		zap.Duration("timeout", timeout))
+}
+
+func (c *Controller) mark(poolName, address string, a pool.Admin, o Origin, mark func(*pool.Pool) error, more ...zap.Field) error {
+	p := c.find(poolName)
+	if p == nil {
 		return &pool.UnknownBackendError{Pool: poolName, Address: address}
 	}
-	if err := v.pools[poolName].Mark(address, a); err != nil {
+	if err := mark(p); err != nil {
 		return err
 	}
-	c.log.Info("backend marked", zap.String("pool", poolName), zap.String("backend", address),
-		zap.String("admin", a.String()), zap.String("origin", o.Kind), zap.String("author", o.Author))
+	c.log.Info("backend marked", append([]zap.Field{zap.String("pool", poolName), zap.String("backend", address),
+		zap.String("admin", a.String()), zap.String("origin", o.Kind), zap.String("author", o.Author)}, more...)...)
 	return nil
 }
 
@@ -210,11 +243,11 @@ func (c *Controller) Heartbeat(poolName, address, said string) (pool.Pulse, erro
 // BackendHistory is the latest changes of a backend, oldest first; nil if there is
 // no such pool or backend.
 func (c *Controller) BackendHistory(poolName, address string) []pool.Event {
-	v := c.current.Load()
-	if v == nil || v.pools[poolName] == nil {
+	p := c.find(poolName)
+	if p == nil {
 		return nil
 	}
-	events, _ := v.pools[poolName].History(address) // an unknown one has none
+	events, _ := p.History(address) // an unknown one has none
 	return events
 }
 

@@ -120,3 +120,97 @@ func TestWebSocketSurvivesReload(t *testing.T) {
 		echo(fmt.Sprintf("after edit %d", k))
 	}
 }
+
+// webSocket is a handshake.
+var webSocket = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
+
+// goodbye is the close frame by which a WebSocket is told that its server leaves,
+// and farewell a client's answer to it.
+const (
+	goodbye  = "\x88\x02\x03\xe9"
+	farewell = "\x88\x82\x00\x00\x00\x00\x03\xe9"
+)
+
+// A WebSocket that outlives the grace period is told so.
+func TestTerminateEndsWebSockets(t *testing.T) {
+	backend := testkit.NewBackend(t, testkit.WebSocket)
+	w := start(t, simple(backend.Addr()), "--grace", "100ms")
+	c := testkit.Dial(t, w.listen)
+	if r := c.Get("/ws", webSocket...); r.Status != 101 {
+		t.Fatal(r)
+	}
+	_ = w.cmd.Process.Signal(syscall.SIGTERM)
+	got := make([]byte, len(goodbye))
+	_ = c.Conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.ReadFull(c.R, got); err != nil || string(got) != goodbye {
+		t.Errorf("the WebSocket ends with %q, %v; want %q", got, err, goodbye)
+	}
+	c.Send(farewell)
+	if !c.Closed() {
+		t.Error("the connection lives on")
+	}
+	w.awaitExit(20 * time.Second)
+}
+
+// A backend with many WebSockets is drained: each is told, one after the other,
+// and no request fails meanwhile.
+func TestDrainWebSockets(t *testing.T) {
+	const sockets = 100
+	busy, other := testkit.NewBackend(t, testkit.WebSocket), testkit.NewBackend(t, testkit.Named("other"))
+	w := start(t, fmt.Sprintf(`
+admin: {address: "ADMIN"}
+log: {access: false}
+listeners: [{name: web, address: "LISTEN", routes: [{name: all, pool: api}]}]
+pools: {api: {backends: [{address: %q, tier: 0}, {address: %q, tier: 1}]}}
+`, busy.Addr(), other.Addr()))
+	ends := make(chan string, sockets)
+	var waiting sync.WaitGroup
+	for range sockets {
+		c := testkit.Dial(t, w.listen)
+		if r := c.Get("/ws", webSocket...); r.Status != 101 {
+			t.Fatal(r)
+		}
+		waiting.Go(func() {
+			got := make([]byte, len(goodbye))
+			_ = c.Conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if _, err := io.ReadFull(c.R, got); err != nil {
+				ends <- err.Error()
+				return
+			}
+			c.Send(farewell)
+			ends <- string(got)
+		})
+	}
+	drained := make(chan string, 1)
+	go func() {
+		code, stdout, stderr := w.cli("drain", "api/"+busy.Addr(), "--wait", "--timeout", "2s")
+		drained <- fmt.Sprint(code, " ", stdout, stderr)
+	}()
+	c := testkit.Dial(t, w.listen)
+	eventually(t, 10*time.Second, "requests go elsewhere", func() bool { return c.Get("/").Body == "other" })
+	for over := false; !over; {
+		if r := c.Get("/"); r.Body != "other" {
+			t.Fatalf("while it drains: %v", r)
+		}
+		select {
+		case said := <-drained:
+			if !strings.HasPrefix(said, "0 ") || !strings.Contains(said, fmt.Sprintf("%d streams still run", sockets)) ||
+				!strings.Contains(said, fmt.Sprintf("%d were closed by the deadline", sockets)) {
+				t.Errorf("weir drain: %s", said)
+			}
+			if lines := strings.Count(said, "\n"); lines < 4 { // at the start, at the end, and on the way
+				t.Errorf("they ended all at once:\n%s", said)
+			}
+			over = true
+		default:
+		}
+	}
+	waiting.Wait()
+	close(ends)
+	for got := range ends {
+		if got != goodbye {
+			t.Errorf("a WebSocket ends with %q, want %q", got, goodbye)
+		}
+	}
+	eventually(t, 10*time.Second, "its connections are closed", func() bool { return busy.Open.Load() == 0 })
+}

@@ -29,6 +29,7 @@ var (
 
 	hedgesDesc = desc("hedges_total", "Requests that were sent to a second backend as well, by how that one ended.", "pool", "result")
 
+	drainedDesc = desc("drain_closed_total", "Requests and streams that were closed because their backend had left.", "pool")
 	retriesDesc = desc("retries_total", "Attempts after the first, by why the one before it ended.", "pool", "reason", "result")
 	errorsDesc  = desc("errors_total", "Requests that Weir answered in a backend's place.", "reason")
 	streamsDesc = desc("streams_active", "Open long-lived streams.", "type")
@@ -53,7 +54,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		requestsDesc, durationDesc, inFlightDesc, bytesInDesc, bytesOutDesc, breakerDesc,
 		upstreamDesc, upstreamDurationDesc, connectDesc, connectionsDesc, upstreamErrorsDesc,
 		probesDesc, probeDurationDesc, ejectionsDesc, wouldEjectDesc,
-		queueWaitDesc, queueRejectedDesc, hedgesDesc, retriesDesc, errorsDesc, streamsDesc,
+		queueWaitDesc, queueRejectedDesc, hedgesDesc, drainedDesc, retriesDesc, errorsDesc, streamsDesc,
 	} {
 		out <- d
 	}
@@ -144,6 +145,11 @@ func (p *Pool) collect(s sink, name string) {
 		s.some(retriesDesc, failed, name, reason.String(), failure)
 		s.some(retriesDesc, helped, name, reason.String(), success)
 	}
+	var drained uint64
+	for i := range p.loops {
+		drained += p.loops.of(i).drained.load()
+	}
+	s.some(drainedDesc, drained, name)
 }
 
 func (b *Backend) collect(s sink, key backendKey) {

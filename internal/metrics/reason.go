@@ -36,6 +36,7 @@ const (
 	ExpectationFailed        // the client expects something that Weir does not know
 	ShuttingDown             // Weir is about to leave
 	CircuitOpen              // the route's circuit breaker is open
+	Draining                 // the backend has left, and the time of its requests was over
 	BadStatus                // a status of a backend that the route retries: a reason to try again, never an answer
 	Hedged                   // another backend was quicker: an attempt that was given up, never an answer
 	Stale                    // a kept connection turned out to be closed: a reason to try again, never an answer
@@ -72,6 +73,7 @@ var reasonTable = [reasons]struct {
 	ExpectationFailed: {"expectation_failed", http.StatusExpectationFailed},
 	ShuttingDown:      {"shutting_down", http.StatusServiceUnavailable},
 	CircuitOpen:       {"circuit_open", http.StatusServiceUnavailable},
+	Draining:          {"draining", http.StatusServiceUnavailable},
 	BadStatus:         {"bad_status", http.StatusBadGateway},
 	Hedged:            {"hedged", http.StatusBadGateway},
 	Stale:             {"stale", http.StatusBadGateway},

@@ -93,6 +93,7 @@ type poolLoop struct {
 	waits          histogram      // in the queue, of requests that got a backend
 	rejected       reasonCounters // of the others that came to the queue
 	hedges         [hedgeResults]counter
+	drained        counter // what drains have closed
 }
 
 // Retry counts a second attempt: why the one before it ended, and whether this
@@ -130,3 +131,6 @@ func (p *Pool) Waited(loop int, d time.Duration) { p.loops.of(loop).waits.observ
 
 // QueueRejected counts a request that came to the queue and got no backend.
 func (p *Pool) QueueRejected(loop int, reason Reason) { p.loops.of(loop).rejected.add(reason) }
+
+// DrainClosed counts a request or stream that was closed at the end of a drain.
+func (p *Pool) DrainClosed(loop int) { p.loops.of(loop).drained.add(1) }
