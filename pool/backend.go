@@ -46,6 +46,7 @@ type load struct {
 	latency  latency      // and, under peak_ewma, this one
 	_        [cacheLine]byte
 	loops    []loopLoad
+	streams  atomic.Int64 // of the leases, those of streams
 }
 
 // loopLoad is counted by one loop only, and added up when somebody asks.

@@ -92,6 +92,7 @@ type leaseState uint8
 const (
 	leaseCounted leaseState = 1 << iota // in its loop's cursor too
 	leaseDone
+	leaseStream // counted as a stream
 )
 
 // Backend is what the lease is on, also after Done. Nil for a zero Lease.
@@ -119,6 +120,15 @@ func (l *Lease) Outlasted(d time.Duration) {
 	}
 }
 
+// Stream says that what the lease is for may never end by itself: a tunnel, or an
+// answer that streams events. It is called before Done.
+func (l *Lease) Stream() {
+	if l.state&leaseStream == 0 {
+		l.state |= leaseStream
+		l.b.load.streams.Add(1)
+	}
+}
+
 // Done gives the lease back with how the request ended. It may be called from
 // any goroutine. A second call panics: it would count somebody else's request
 // as ended.
@@ -136,6 +146,9 @@ func (l *Lease) Done(o Outcome) {
 		b.strike(o)
 	case o == Success && b.errs.Load() != 0: // looked at first: a healthy backend's line stays shared
 		b.errs.Store(0)
+	}
+	if l.state&leaseStream != 0 {
+		b.load.streams.Add(-1)
 	}
 	if l.trial != 0 {
 		b.endTrial(l.trial, o)

@@ -50,6 +50,7 @@ type BackendStatus struct {
 	Since           time.Time  `json:"since"`               // of State
 	Cause           string     `json:"cause,omitempty"`
 	InFlight        int        `json:"in_flight"`
+	Streams         int        `json:"streams,omitempty"` // of these, tunnels and streams of events
 	LastCheck       *LastCheck `json:"last_check,omitempty"`
 	Requests        uint64     `json:"requests"` // ended, since the backend was added
 	Errors          uint64     `json:"errors"`   // of these, with a bad Outcome
@@ -89,6 +90,7 @@ func (b *Backend) status() BackendStatus {
 		Address: b.address, Weight: b.spec.shownWeight(), Tier: b.spec.Tier, MaxRequests: b.spec.MaxRequests,
 		Admin: b.admin, Health: b.health(), Ejected: !b.trusted(), EjectedUntil: b.ejectedUntil, HalfOpen: b.halfOpen,
 		State: b.state, Since: b.since, Cause: b.cause, InFlight: b.InFlight(),
+		Streams: int(b.load.streams.Load()),
 	}
 	if a := b.Target(); a.IsValid() {
 		s.Target = a.String()

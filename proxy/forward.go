@@ -234,6 +234,9 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 		ex.beginTunnel(up, lease)
 		return verdict{}, true
 	}
+	if ex.answer.eventStream {
+		lease.Stream()
+	}
 	v := ex.reply(up)
 	at.took = ex.w.loop.Now().Sub(start)
 	at.reason = v.reason

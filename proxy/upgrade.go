@@ -41,6 +41,8 @@ func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
 		return
 	}
 	w := ex.w
+	lease.Stream()
+	ex.cc.ln.tunnels.Add(1)
 	ex.cc.tunnel = &tunnel{w: w, cc: ex.cc, up: up, lease: lease, idle: ex.site.timeouts.StreamIdle,
 		start: ex.start, active: w.loop.Now(), log: ex.record()}
 	w.s.inFlight.add(w.id, 1)
@@ -85,6 +87,7 @@ func (t *tunnel) end() {
 	t.up.close()
 	t.lease.Done(pool.Success)
 	w.s.metrics.Stream(w.id, metrics.WebSocket, -1)
+	t.cc.ln.tunnels.Add(-1)
 	w.s.inFlight.add(w.id, -1)
 	if t.log != nil {
 		t.log.bytesIn, t.log.bytesOut = t.in, t.out
