@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -13,8 +12,13 @@ import (
 // may also mean that it cannot be told: of regular expressions only the plain
 // ones are understood, and no two conditions are added up.
 func (m *Match) Covers(o *Match) bool {
+	return m.covers(o, m.pathShape(), o.pathShape())
+}
+
+// covers is Covers with the shapes of both paths at hand.
+func (m *Match) covers(o *Match, path, other pathShape) bool {
 	return coversHosts(m.Hosts, o.Hosts) &&
-		m.coversPath(o) &&
+		path.covers(other) &&
 		coversMethods(m.Methods, o.Methods) &&
 		coversHeaders(m.Headers, o.Headers, strings.EqualFold) &&
 		coversHeaders(m.Query, o.Query, func(a, b string) bool { return a == b }) &&
@@ -73,80 +77,84 @@ func anyContains(networks []netip.Prefix, p netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) })
 }
 
-// prefixOf is a path condition as routes compare it: without the slashes at its
-// end, so that "/" is every path.
-func prefixOf(path string) string { return strings.TrimRight(path, "/") }
+// pathShape is what a match asks of the path, as far as it can be compared.
+type pathShape struct {
+	kind pathKind
+	text string // of the kind
+	expr string // the expression of leadingText and someText
+}
 
-// anyPath reports whether m says nothing of the path.
-func (m *Match) anyPath() bool {
+type pathKind uint8
+
+const (
+	anyPath     pathKind = iota
+	exactPath            // it is text
+	prefixPath           // it is text, or text and then a slash and anything
+	leadingText          // it begins with text, and that is all that is asked
+	someText             // an expression; what it matches begins with text, perhaps ""
+)
+
+func (m *Match) pathShape() pathShape {
 	switch {
 	case m.PathExact != "":
-		return false
+		return pathShape{kind: exactPath, text: m.PathExact}
 	case m.PathRegex != "":
-		return matchesAll(m.PathRegex)
+		return regexShape(m.PathRegex)
 	}
-	return prefixOf(m.Path) == ""
+	// Routes compare prefixes without the slashes at their end: "/" is every path.
+	if prefix := strings.TrimRight(m.Path, "/"); prefix != "" {
+		return pathShape{kind: prefixPath, text: prefix}
+	}
+	return pathShape{}
 }
 
-func (m *Match) coversPath(o *Match) bool {
-	switch {
-	case m.anyPath():
-		return true
-	case m.PathExact != "":
-		return m.PathExact == o.PathExact
-	case m.PathRegex != "":
-		return coveredByRegex(m.PathRegex, o)
-	}
-	prefix := prefixOf(m.Path)
-	switch {
-	case o.PathExact != "":
-		return underPrefix(o.PathExact, prefix)
-	case o.PathRegex != "":
-		literal, _ := leading(o.PathRegex)
-		return strings.HasPrefix(literal, prefix+"/")
-	}
-	return underPrefix(prefixOf(o.Path), prefix)
-}
-
-// underPrefix reports whether path is prefix or goes on behind it with a segment.
-func underPrefix(path, prefix string) bool {
-	return path == prefix || strings.HasPrefix(path, prefix+"/")
-}
-
-func coveredByRegex(expr string, o *Match) bool {
-	literal, open := leading(expr)
-	switch {
-	case o.PathRegex != "":
-		theirs, _ := leading(o.PathRegex)
-		return expr == o.PathRegex || open && strings.HasPrefix(theirs, literal)
-	case o.PathExact != "":
-		re, err := regexp.Compile(expr)
-		return err == nil && re.MatchString(o.PathExact)
-	}
-	return open && prefixOf(o.Path) != "" && strings.HasPrefix(prefixOf(o.Path), literal)
-}
-
-// leading is the text that everything begins with that expr matches; "" if there
-// is none or it is not plain to see. open says that this is all that expr asks.
-func leading(expr string) (literal string, open bool) {
+func regexShape(expr string) pathShape {
 	re := parseRegex(expr)
-	if re == nil || re.Op != syntax.OpConcat || len(re.Sub) < 2 || re.Sub[0].Op != syntax.OpBeginText {
+	if re == nil {
+		return pathShape{kind: someText, expr: expr}
+	}
+	if matchesAll(re) {
+		return pathShape{}
+	}
+	text, open := leading(re)
+	if open {
+		return pathShape{kind: leadingText, text: text, expr: expr}
+	}
+	return pathShape{kind: someText, text: text, expr: expr}
+}
+
+// covers reports whether s holds for every path that o holds for.
+func (s pathShape) covers(o pathShape) bool {
+	switch s.kind {
+	case anyPath:
+		return true
+	case exactPath:
+		return o.kind == exactPath && o.text == s.text
+	case prefixPath:
+		same := o.text == s.text && (o.kind == exactPath || o.kind == prefixPath)
+		return same || o.kind != anyPath && strings.HasPrefix(o.text, s.text+"/")
+	case leadingText:
+		return o.kind != anyPath && strings.HasPrefix(o.text, s.text)
+	}
+	return o.kind == someText && o.expr == s.expr
+}
+
+// leading is the text that everything begins with that re matches; "" if there is
+// none or it is not plain to see. open says that this is all that re asks.
+func leading(re *syntax.Regexp) (text string, open bool) {
+	if re.Op != syntax.OpConcat || len(re.Sub) < 2 || re.Sub[0].Op != syntax.OpBeginText {
 		return "", false
 	}
 	if re.Sub[1].Op != syntax.OpLiteral || re.Sub[1].Flags&syntax.FoldCase != 0 {
 		return "", false
 	}
-	return string(re.Sub[1].Rune), !slices.ContainsFunc(re.Sub[2:], func(s *syntax.Regexp) bool { return !mayBeEmpty(s) })
+	rest := re.Sub[2:]
+	return string(re.Sub[1].Rune), !slices.ContainsFunc(rest, func(s *syntax.Regexp) bool { return !mayBeEmpty(s) })
 }
 
-// matchesAll reports whether expr certainly matches in every text: it matches
-// nothing at all, and does not ask where that is.
-func matchesAll(expr string) bool {
-	re := parseRegex(expr)
-	if re == nil {
-		return false
-	}
-	// These hold around the nothing at the beginning of any text.
+// matchesAll reports whether re certainly matches in every text: nothing at all is
+// enough for it, at the beginning.
+func matchesAll(re *syntax.Regexp) bool {
 	if re.Op == syntax.OpBeginText {
 		return true
 	}

@@ -13,14 +13,15 @@ import (
 // author means.
 type Finding struct {
 	Code     string `json:"code"`     // stable; docs/lint.md explains each
-	Severity string `json:"severity"` // warning
+	Severity string `json:"severity"` // warning; error: of weir plan, it cannot be applied
 	Problem
 
 	subject string // whose it is, by names: a path changes with what is above it
 }
 
-// String renders a finding as one line, like a problem's, with its code behind it.
-func (f Finding) String() string { return f.Problem.String() + " [" + f.Code + "]" }
+// String renders a finding as one line: file:line:column: warning: path: message;
+// fix [code].
+func (f Finding) String() string { return f.line(f.Severity) + " [" + f.Code + "]" }
 
 // Lint looks for what is right and hardly meant in a configuration that Parse has
 // made of src. The findings are in the order of the file, at most as many as Parse
@@ -29,6 +30,12 @@ func (f Finding) String() string { return f.Problem.String() + " [" + f.Code + "
 func Lint(name string, src []byte, c *Config) []Finding {
 	l := lint(name, src, c)
 	return l.place(l.findings)
+}
+
+// Place tells findings where they are in src, by their paths, and sorts them.
+func Place(name string, src []byte, fs []Finding) []Finding {
+	l := &linter{file: name, src: src}
+	return l.place(fs)
 }
 
 // Introduced are the findings in a configuration that the one before it did not
@@ -49,8 +56,11 @@ type rule struct {
 	look func(*linter)
 }
 
+// UnreachableRoute is the code of routes that an earlier one hides.
+const UnreachableRoute = "unreachable-route"
+
 var lintRules = []rule{
-	{"unreachable-route", (*linter).unreachableRoutes},
+	{UnreachableRoute, (*linter).unreachableRoutes},
 	{"regex-unanchored", forRoutes((*linter).regexUnanchored)},
 	{"retries-outlast-request", forRoutes((*linter).retriesOutlastRequest)},
 	{"retries-exceed-backends", forRoutes((*linter).retriesExceedBackends)},
@@ -139,8 +149,11 @@ func lint(name string, src []byte, c *Config) *linter {
 // over from one, through an alias, is one finding.
 func (l *linter) place(fs []Finding) []Finding {
 	for i := range fs {
-		at, _, _ := l.locator().find(fs[i].Path)
-		fs[i].Line, fs[i].Column = at.Line, at.Column
+		fs[i].File = l.file
+		if fs[i].Path != "" { // what has none is about the file as a whole
+			at, _, _ := l.locator().find(fs[i].Path)
+			fs[i].Line, fs[i].Column = at.Line, at.Column
+		}
 	}
 	slices.SortStableFunc(fs, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

@@ -26,7 +26,7 @@ func (l *linter) unusedPools() {
 	used := l.routesTo()
 	for i := range l.Pools {
 		if p := &l.Pools[i]; len(used[p.Name]) == 0 && len(p.Backends) > 0 {
-			l.warn(poolAt(p), "remove it, or give a route pool: "+p.Name, "no route leads to it; its backends are probed for nothing")
+			l.warn(poolAt(p), "remove it, or give a route pool: "+p.Name, "no route leads to it")
 		}
 	}
 }

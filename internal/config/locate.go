@@ -38,7 +38,7 @@ func (l *locator) find(path string) (at, value *yaml.Node, exact bool) {
 			return at, value, false
 		}
 		at, value, path = next.value, unalias(next.value), rest
-		if next.key != nil && (value.Kind != yaml.ScalarNode || next.value.Kind == yaml.AliasNode) {
+		if next.key != nil && (value.Kind != yaml.ScalarNode || isNull(value) || next.value.Kind == yaml.AliasNode) {
 			at = next.key
 		}
 	}

@@ -5,62 +5,77 @@ import "strings"
 // Shadowed tells of each route of l that can never get a request which earlier one
 // gets them all, by their numbers. It claims only what is certain: see Covers.
 func (l *Listener) Shadowed() map[int]int {
-	// Of thousands of routes few can cover one: they are looked up by a host and a
-	// path, not tried one by one.
-	seen := map[shadowKey][]int{}
+	c := covers{routes: l.Routes, seen: map[coverKey][]int{}}
 	out := map[int]int{}
 	for i := range l.Routes {
-		m := &l.Routes[i].Match
-		if by := firstCover(l.Routes, seen, m); by >= 0 {
+		path := l.Routes[i].Match.pathShape()
+		c.paths = append(c.paths, path)
+		if by := c.first(i); by >= 0 {
 			out[i] = by
 			continue // whom it would cover, its own cover does
 		}
-		hosts := m.Hosts
+		hosts := l.Routes[i].Match.Hosts
 		if len(hosts) == 0 {
 			hosts = []string{""}
 		}
+		c.leading = c.leading || path.kind == leadingText
 		for _, h := range hosts {
-			k := shadowKey{h, m.pathKey()}
-			seen[k] = append(seen[k], i)
+			k := coverKey{h, path.key()}
+			c.seen[k] = append(c.seen[k], i)
 		}
 	}
 	return out
 }
 
-// shadowKey is a host (none: "") and a path of a route's match.
-type shadowKey struct{ host, path string }
-
-const someRegex = "~" // the path of all that have a regular expression: no path begins like it
-
-func (m *Match) pathKey() string {
-	switch {
-	case m.anyPath():
-		return ""
-	case m.PathExact != "":
-		return m.PathExact
-	case m.PathRegex != "":
-		return someRegex
-	}
-	return prefixOf(m.Path)
+// covers are the routes so far. Of thousands few can cover one: they are looked up
+// by a host and a path, not tried one by one.
+type covers struct {
+	routes  []Route
+	paths   []pathShape
+	seen    map[coverKey][]int
+	leading bool // some have a path of kind leadingText
 }
 
-// firstCover is the first route among those seen that covers m, or -1. What covers
-// all of m covers its first host, with a host from hostsOver and a path from pathsOver.
-func firstCover(routes []Route, seen map[shadowKey][]int, m *Match) int {
-	first := -1
+// mostTried bounds how many routes with one host and path are compared with another
+// one: thousands that differ in a header alone must not hold up a change.
+const mostTried = 256
+
+// coverKey is a host (none: "") and a path of a route's match.
+type coverKey struct{ host, path string }
+
+// Expressions have keys that no path begins like.
+const (
+	leadingKey = "^"
+	exprKey    = "~"
+)
+
+func (s pathShape) key() string {
+	switch s.kind {
+	case leadingText:
+		return leadingKey + s.text
+	case someText:
+		return exprKey + s.expr
+	}
+	return s.text
+}
+
+// first is the first route among those seen that covers route i, or -1. What covers
+// all of it covers its first host, with a host from hostsOver and a path from over.
+func (c *covers) first(i int) int {
+	m, first := &c.routes[i].Match, -1
 	host := ""
 	if len(m.Hosts) > 0 {
 		host = m.Hosts[0]
 	}
-	paths := m.pathsOver()
+	paths := c.paths[i].over(c.leading)
 	for _, h := range hostsOver(host) {
 		for _, p := range paths {
-			for _, i := range seen[shadowKey{h, p}] {
-				if first >= 0 && i >= first {
+			for n, k := range c.seen[coverKey{h, p}] {
+				if first >= 0 && k >= first || n == mostTried {
 					break
 				}
-				if routes[i].Match.Covers(m) {
-					first = i
+				if c.routes[k].Match.covers(m, c.paths[k], c.paths[i]) {
+					first = k
 				}
 			}
 		}
@@ -86,24 +101,20 @@ func hostsOver(h string) []string {
 	}
 }
 
-// pathsOver are the keys of the paths that may hold for all that m's holds for.
-func (m *Match) pathsOver() []string {
-	over := []string{"", someRegex}
-	path := m.PathExact
-	switch {
-	case m.anyPath():
+// over are the keys of the paths that may hold for all that s holds for; leading
+// says whether there are any of that kind.
+func (s pathShape) over(leading bool) []string {
+	over := []string{""}
+	if s.kind == anyPath {
 		return over
-	case m.PathRegex != "":
-		path, _ = leading(m.PathRegex)
-	case path == "":
-		path = prefixOf(m.Path)
 	}
-	if path != "" {
-		over = append(over, path)
-	}
-	for i := len(path) - 1; i > 0; i-- {
-		if path[i] == '/' {
-			over = append(over, path[:i])
+	over = append(over, s.key())
+	for i := len(s.text); i > 0; i-- {
+		if i == len(s.text) || s.text[i] == '/' {
+			over = append(over, s.text[:i])
+		}
+		if leading {
+			over = append(over, leadingKey+s.text[:i])
 		}
 	}
 	return over
