@@ -62,7 +62,9 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	if err != nil {
 		return c.fail(disk, o, fromFile, err)
 	}
-	return c.report(run, plan(run.cfg, cfg), v, o, began)
+	verdict := c.report(run, plan(run.cfg, cfg), v, o, began)
+	verdict.Warnings = c.introduced(run, cfg, source)
+	return verdict
 }
 
 // carry takes ch from prepare to commit and publishes it. An error means that

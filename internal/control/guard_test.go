@@ -82,7 +82,11 @@ func TestGuardUndoesErrors(t *testing.T) {
 		t.Errorf("numbers %+v", g)
 	}
 
-	// the same bytes again: only when that is meant
+	// the same bytes again: only when that is meant, and a preview says so
+	p := r.preview(guarded(bad, ""))
+	if len(p.Warnings) == 0 || p.Warnings[0].Code != "undone-before" || !p.Blocked() || !strings.Contains(p.Warnings[0].Message, "bytes of version 2") {
+		t.Errorf("preview: %+v", p.Warnings)
+	}
 	again := r.apply(guarded(bad, ""))
 	if again.Result != control.Rejected || !strings.Contains(again.Message, "these are the bytes of version 2, which the guard has undone") {
 		t.Errorf("again: %+v", again)
