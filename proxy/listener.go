@@ -25,6 +25,7 @@ type listener struct {
 
 	last    atomic.Pointer[listenerConfig] // newest committed; serves a drained listener's last requests
 	retired atomic.Bool
+	tunnels atomic.Int64 // open ones; once a tunnel, not once a request
 
 	mu    sync.Mutex // Opened and Closed: once a connection, not once a request
 	byIP  map[netip.Addr]int

@@ -83,6 +83,7 @@ type ListenerStatus struct {
 	Name        string `json:"name"`
 	Address     string `json:"address"`
 	Connections int    `json:"connections"`
+	Tunnels     int    `json:"tunnels,omitempty"` // of these, WebSockets and other upgrades
 	Draining    bool   `json:"draining,omitempty"`
 }
 
@@ -95,7 +96,7 @@ func (s *Server) Status() Status {
 	for _, ln := range s.listeners {
 		st.Listeners = append(st.Listeners, ListenerStatus{
 			Name: ln.config().name, Address: addressOf(ln.socket.Addr()),
-			Connections: ln.socket.Conns(), Draining: ln.draining(),
+			Connections: ln.socket.Conns(), Tunnels: int(ln.tunnels.Load()), Draining: ln.draining(),
 		})
 	}
 	sort.Slice(st.Listeners, func(i, j int) bool { return st.Listeners[i].Name < st.Listeners[j].Name })

@@ -41,11 +41,15 @@ func TestServerSentEvents(t *testing.T) {
 		if got := w.Metric(`weir_streams_active{type="sse"}`); got != "1" {
 			t.Errorf("weir_streams_active is %q, want 1", got)
 		}
+		if st := w.Backend("web", b.Addr()); st.Streams != 1 {
+			t.Errorf("%d leases of streams, want 1", st.Streams)
+		}
 		close(events)
 		read("0")
 		if got := w.Metric(`weir_streams_active{type="sse"}`); got != "0" {
 			t.Errorf("weir_streams_active is %q, want 0", got)
 		}
+		eventually(t, "no stream is counted", func() bool { return w.Backend("web", b.Addr()).Streams == 0 })
 	})
 }
 

@@ -61,6 +61,7 @@ func (ex *exchange) beginTunnel(up *upConn, lease pool.Lease) {
 	t.toBackend = flow{dst: up.c, src: t.cc.Conn, masked: true}
 	ex.cc.tunnel, up.tunnel, up.ex = t, t, nil
 	w.s.tunnels.add(w.id, 1)
+	ex.cc.ln.tunnels.Add(1)
 	w.s.inFlight.add(w.id, 1)
 	w.s.metrics.Stream(w.id, metrics.WebSocket, 1)
 }
@@ -108,6 +109,7 @@ func (t *tunnel) end() {
 	t.lease.Done(outcome)
 	w.s.tunnels.add(w.id, -1)
 	w.s.metrics.Stream(w.id, metrics.WebSocket, -1)
+	t.cc.ln.tunnels.Add(-1)
 	w.s.inFlight.add(w.id, -1)
 	if t.log != nil {
 		t.log.bytesIn, t.log.bytesOut, t.log.reason = t.toBackend.moved, t.toClient.moved, t.reason

@@ -57,8 +57,11 @@ func TestWebSocket(t *testing.T) {
 		if got := w.Metric(`weir_streams_active{type="ws"}`); got != "1" {
 			t.Errorf("weir_streams_active is %q, want 1", got)
 		}
-		if n := w.Backend("web", b.Addr()).InFlight; n != 1 {
-			t.Errorf("%d leases, want 1", n)
+		if st := w.Backend("web", b.Addr()); st.InFlight != 1 || st.Streams != 1 {
+			t.Errorf("%d leases, %d of streams; want 1, 1", st.InFlight, st.Streams)
+		}
+		if l := w.Proxy.Status().Listeners[0]; l.Connections != 1 || l.Tunnels != 1 {
+			t.Errorf("%d connections, %d tunnels; want 1, 1", l.Connections, l.Tunnels)
 		}
 		// the client's end is passed on, what is on its way still comes, and so
 		// does the backend's end
@@ -68,6 +71,9 @@ func TestWebSocket(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 		eventually(t, "the lease is given back", func() bool { return w.Backend("web", b.Addr()).InFlight == 0 })
+		eventually(t, "no stream is counted", func() bool {
+			return w.Backend("web", b.Addr()).Streams == 0 && w.Proxy.Status().Listeners[0].Tunnels == 0
+		})
 		if got := w.Metric(`weir_upstream_requests_total{backend="` + b.Addr() + `",code="101",pool="web"}`); got != "1" {
 			t.Errorf("weir_upstream_requests_total is %q, want 1", got)
 		}

@@ -108,11 +108,16 @@ func change(cmd *cobra.Command, c *client, q question, asJSON bool, file string)
 		return explainRefusal(cmd.ErrOrStderr(), no, file)
 	case err != nil:
 		return err
-	case asJSON:
-		return printJSON(cmd.OutOrStdout(), v)
-	default:
-		return printVerdict(cmd.OutOrStdout(), v)
 	}
+	for i := range v.Warnings {
+		if file != "" {
+			v.Warnings[i].File = file
+		}
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), v)
+	}
+	return printVerdict(cmd.OutOrStdout(), v)
 }
 
 // askAbout asks something about the configuration in file, and explains what is
@@ -155,6 +160,7 @@ func printVerdict(w io.Writer, v control.Verdict) error {
 		_, err := fmt.Fprintln(w, "weir trial shows how it goes, weir trial abort ends it")
 		return err
 	}
+	printWarnings(w, v.Warnings)
 	text := fmt.Sprintf("version %d runs (was %d), after %.0f ms", v.Version, v.Previous, v.TookMS)
 	if v.Result == "unchanged" {
 		text = fmt.Sprintf("nothing to change: version %d runs", v.Version)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,6 +29,29 @@ func TestCheck(t *testing.T) {
 	weir(t, "check", bad, "--json").want(t, 1).decode(t, &v)
 	if v.OK || len(v.Problems) != 2 || v.Problems[1].Path != "pols" || v.Problems[1].Line != 3 {
 		t.Errorf("bad file as JSON: %+v", v)
+	}
+
+	// what is right and hardly meant
+	odd := filepath.Join(dir, "odd.yaml")
+	write(t, odd, strings.Replace(yaml(dir, oneBackend("127.0.0.1:1", "")), "pool: api}", "pool: api, match: {path_regex: /x}}", 1))
+	weir(t, "check", odd).want(t, 0, odd+":3:", "[regex-unanchored]", odd+": ok: 1 listener, 1 route, 1 pool, 1 backend; 1 warning\n")
+	weir(t, "check", odd, "--strict").want(t, 1, "[regex-unanchored]")
+	weir(t, "check", good, "--strict").want(t, 0, "ok")
+	v = checkResult{}
+	weir(t, "check", odd, "--json").want(t, 0).decode(t, &v)
+	if !v.OK || len(v.Warnings) != 1 || v.Warnings[0].Code != "regex-unanchored" || v.Warnings[0].Line != 3 {
+		t.Errorf("odd file as JSON: %+v", v)
+	}
+
+	// of one kind the first few
+	many := "listeners:\n  - name: web\n    address: ':0'\n    routes:\n" +
+		strings.Repeat("      - {match: {path_regex: /x, headers: {A: b}}, respond: {status: 200}}\n", 1)
+	for i := range 12 {
+		many += fmt.Sprintf("      - {match: {path_regex: /x%d}, respond: {status: 200}}\n", i)
+	}
+	r = weirWith(t, many, "check", "-").want(t, 0, "3 more of regex-unanchored are not shown; --json has all", "13 warnings")
+	if n := strings.Count(r.out, "[regex-unanchored]"); n != 10 {
+		t.Errorf("%d shown, want 10:\n%s", n, r.out)
 	}
 
 	weirWith(t, "pols: {}", "check", "-").want(t, 1, "stdin:1:1: pols")

@@ -49,7 +49,10 @@ func TestVersionsFromTheCommandLine(t *testing.T) {
 
 	// what differs, with an exit code for scripts
 	w.do(t, "diff", "1", "2").want(t, 2, "weight 1 -> 7", "--- version 1", "+++ version 2", "+  api:")
-	w.do(t, "diff", "2", "2").want(t, 0, "the same, byte for byte")
+	w.do(t, "diff", "2", "2").want(t, 0, "version 2 and version 2 are the same, byte for byte")
+	w.do(t, "diff", "1", w.dir+"/next.yaml").want(t, 2, "pool api: backend 127.0.0.1:1 weight 1 -> 7", "+++ "+w.dir+"/next.yaml")
+	w.do(t, "diff", "2", w.dir+"/next.yaml").want(t, 0, "version 2 and "+w.dir+"/next.yaml are the same")
+	w.do(t, "diff", "2", w.dir+"/none.yaml").want(t, 1, "neither a version number nor a file")
 	var d control.Diff
 	w.do(t, "diff", "2", "1", "--json").want(t, 2).decode(t, &d)
 	if len(d.Changes) != 1 || d.A != 2 || d.B != 1 {

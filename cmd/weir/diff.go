@@ -1,54 +1,45 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"weir/internal/control"
 )
 
-// diffCommand says what differs between two versions.
+// diffCommand says what differs between two versions, or a version and a file.
 func diffCommand() *cobra.Command {
 	var (
 		admin  adminFlags
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:   "diff A B",
-		Short: "Say what changes from version A to version B",
-		Long: `Prints what changes for traffic from version A to version B, one line a change,
-and then the difference of the texts. Exit code 0: the texts are equal. 2: they
-differ.`,
+		Use:   "diff A B|FILE",
+		Short: "Say what changes from version A to version B, or to a file",
+		Long: `Prints what changes for traffic from version A to version B or to what FILE says
+(- is standard input; a file that is called like a number is ./12), one line a
+change, and then the difference of the texts. Exit code 0: the texts are equal.
+2: they differ.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var versions [2]int
-			for i, arg := range args {
-				var err error
-				if versions[i], err = versionNumber(arg); err != nil {
-					return err
-				}
+			q, err := askDiff(cmd, args[0], args[1])
+			if err != nil {
+				return err
 			}
 			c, err := admin.client()
 			if err != nil {
 				return err
 			}
-			var d control.Diff
-			path := fmt.Sprintf("/v1/versions/%d/diff/%d", versions[0], versions[1])
-			if err := c.ask(cmd.Context(), question{method: http.MethodGet, path: path}, &d); err != nil {
-				return err
-			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), d)
-			} else {
-				err = printDiff(cmd.OutOrStdout(), d)
-			}
-			if err == nil && d.Text != "" {
-				err = silently(exitDifferent)
-			}
-			return err
+			return showDiff(cmd.Context(), cmd.OutOrStdout(), c, q, args[1], asJSON)
 		},
 	}
 	admin.bind(cmd)
@@ -56,10 +47,46 @@ differ.`,
 	return cmd
 }
 
-// printDiff prints the changes in meaning, then those of the text.
-func printDiff(w io.Writer, d control.Diff) error {
+// askDiff is the question for what leads from version a to b, a version or a file.
+func askDiff(cmd *cobra.Command, a, b string) (question, error) {
+	from, err := versionNumber(a)
+	if err != nil {
+		return question{}, err
+	}
+	path := fmt.Sprintf("/v1/versions/%d/diff", from)
+	if _, err := strconv.Atoi(b); err == nil {
+		to, err := versionNumber(b)
+		return question{method: http.MethodGet, path: fmt.Sprintf("%s/%d", path, to)}, err
+	}
+	source, err := readSource(cmd, b)
+	if errors.Is(err, fs.ErrNotExist) {
+		return question{}, fmt.Errorf("%q is neither a version number nor a file", b)
+	}
+	return question{method: http.MethodPost, path: path + "?name=" + url.QueryEscape(displayName(b)), body: source}, err
+}
+
+func showDiff(ctx context.Context, w io.Writer, c *client, q question, b string, asJSON bool) error {
+	var d control.Diff
+	err := c.ask(ctx, q, &d)
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		err = printJSON(w, d)
+	default:
+		err = printDiff(w, d, displayName(b))
+	}
+	if err == nil && d.Text != "" {
+		err = silently(exitDifferent)
+	}
+	return err
+}
+
+// printDiff prints the changes in meaning, then those of the text. b is what was
+// compared with version A.
+func printDiff(w io.Writer, d control.Diff, b string) error {
 	if d.Text == "" {
-		_, err := fmt.Fprintf(w, "versions %d and %d are the same, byte for byte\n", d.A, d.B)
+		_, err := fmt.Fprintf(w, "version %d and %s are the same, byte for byte\n", d.A, cmp.Or(versionName(d.B), b))
 		return err
 	}
 	for _, line := range d.Lines {
@@ -75,4 +102,12 @@ func printDiff(w io.Writer, d control.Diff) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%s", d.Text)
 	return err
+}
+
+// versionName is "version 12"; "" for none.
+func versionName(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("version %d", n)
 }

@@ -14,7 +14,7 @@ import (
 const (
 	exitDone      = 0 // what was asked for is done
 	exitRefused   = 1 // refused, failed, or not ready
-	exitDifferent = 2 // diff: there are differences
+	exitDifferent = 2 // plan, diff: there are differences
 	exitAbsent    = 3 // no Weir answers where we looked
 )
 
@@ -70,14 +70,14 @@ configuration it has run is a numbered version; undoing one is one command.
 
 weir demo shows it at work without any configuration.
 
-Exit codes: 0 done, 1 refused or failed, 2 there are differences (diff),
+Exit codes: 0 done, 1 refused or failed, 2 there are differences (plan, diff),
 3 no Weir answers where it was looked for.`,
 		SilenceErrors: true, // execute prints them
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
 		runCommand(), demoCommand(),
-		checkCommand(), applyCommand(),
+		checkCommand(), planCommand(), applyCommand(),
 		historyCommand(), showCommand(), diffCommand(), rollbackCommand(), unpinCommand(), confirmCommand(), trialCommand(), replayCommand(),
 		statusCommand(), drainCommand(), maintainCommand(), readyCommand(),
 		benchCommand(), versionCommand(),

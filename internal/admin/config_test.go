@@ -40,6 +40,43 @@ func TestApply(t *testing.T) {
 	}
 }
 
+func TestPlan(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.do("POST", "/v1/config/plan", second)
+	v := a.is(200)
+	changes := v["changes"].([]any)
+	if len(changes) != 1 || a.Header.Get("ETag") != `"1"` || v["version"] != 1.0 || v["same"] != false {
+		t.Errorf("plan %v, ETag %s", v, a.Header.Get("ETag"))
+	}
+	if ch := changes[0].(map[string]any); ch["kind"] != "changed" || ch["what"] != "backend" || ch["line"] != "pool api: backend 127.0.0.1:1 weight 1 -> 7" {
+		t.Errorf("change %v", ch)
+	}
+	if v := r.do("POST", "/v1/config/plan", first).is(200); v["same"] != true || len(v["changes"].([]any)) != 0 || len(v["warnings"].([]any)) != 0 {
+		t.Errorf("of what runs: %v", v)
+	}
+	if v := r.do("POST", "/v1/config/plan", broken).is(200); len(v["problems"].([]any)) == 0 {
+		t.Errorf("of what is wrong: %v", v)
+	}
+	if a := r.do("GET", "/v1/config/plan", ""); a.StatusCode != 405 {
+		t.Errorf("GET: %d", a.StatusCode)
+	}
+	if version, _ := r.control.Config(); version != 1 || len(r.control.Versions()) != 1 {
+		t.Errorf("version %d runs, of %d", version, len(r.control.Versions()))
+	}
+}
+
+func TestDiffWithSource(t *testing.T) {
+	r := newRig(t, nil)
+	v := r.do("POST", "/v1/versions/1/diff?name=next.yaml", second).is(200)
+	if text := fmt.Sprint(v["text"]); len(v["changes"].([]any)) != 1 || v["b"] != 0.0 || !strings.Contains(text, "+++ next.yaml") {
+		t.Errorf("diff %v", v)
+	}
+	if v := r.do("POST", "/v1/versions/1/diff", broken).is(200); v["note"] == nil {
+		t.Errorf("of what is wrong: %v", v)
+	}
+	r.do("POST", "/v1/versions/9/diff", second).problem(404, "no-version")
+}
+
 func TestRejectedConfiguration(t *testing.T) {
 	r := newRig(t, nil)
 	v := r.do("PUT", "/v1/config", broken).problem(422, "config-rejected")

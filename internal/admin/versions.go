@@ -59,6 +59,28 @@ func (a *api) diff(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, d)
 }
 
+// diffSource answers what changes from one version to the body; ?name= is what the
+// body is called.
+func (a *api) diffSource(w http.ResponseWriter, r *http.Request) error {
+	from, err := pathVersion(r, "version")
+	if err != nil {
+		return err
+	}
+	source, err := readBody(w, r, maxConfig)
+	if err != nil {
+		return err
+	}
+	name := printable(r.URL.Query().Get("name"), 256)
+	if name == "" {
+		name = "the body"
+	}
+	d, err := a.control.DiffSource(from, name, source)
+	if err != nil {
+		return versionError(err)
+	}
+	return writeJSON(w, d)
+}
+
 // pathVersion reads a version number of the path.
 func pathVersion(r *http.Request, name string) (int, error) {
 	text := r.PathValue(name)

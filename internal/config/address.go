@@ -216,3 +216,21 @@ func (t *table) networks(key string, dst *[]netip.Prefix) {
 		}
 	}
 }
+
+// Overlaps reports whether only one of two listeners can listen: their addresses are
+// the same, or one stands for all addresses and the other's is one of them.
+func (l *Listener) Overlaps(o *Listener) bool {
+	a, errA := parseEndpoint(l.Address)
+	b, errB := parseEndpoint(o.Address)
+	return errA == nil && errB == nil && a.overlaps(b)
+}
+
+// Name is the host name that a backend's address has to be found by; "" if the
+// address says itself where it is.
+func (b *Backend) Name() string {
+	e, err := parseEndpoint(b.Address)
+	if err != nil || e.unix != "" || e.ip.IsValid() {
+		return ""
+	}
+	return e.host
+}

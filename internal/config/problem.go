@@ -18,12 +18,21 @@ type Problem struct {
 
 // String renders a problem as one line: file:line:column: path: message; fix.
 func (p Problem) String() string {
+	return p.line("")
+}
+
+// line is String with a word, unless that is empty, behind the place.
+func (p Problem) line(word string) string {
 	var b strings.Builder
 	b.WriteString(p.File)
 	if p.Line > 0 {
 		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
 	}
 	b.WriteString(": ")
+	if word != "" {
+		b.WriteString(word)
+		b.WriteString(": ")
+	}
 	if p.Path != "" {
 		b.WriteString(p.Path)
 		b.WriteString(": ")

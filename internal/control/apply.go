@@ -68,7 +68,9 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	if err != nil {
 		return c.fail(disk, o, fromFile, err)
 	}
-	return c.report(run, plan(run.cfg, cfg), v, o, began)
+	verdict := c.report(run, plan(run.cfg, cfg), v, o, began)
+	verdict.Warnings = c.introduced(run, cfg, source)
+	return verdict
 }
 
 // applyTried is apply for a change that is tried first.

@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -50,6 +52,9 @@ type Options struct {
 	Log     *zap.Logger                      // nil: silent
 	Level   *zap.AtomicLevel                 // follows log.level; nil: nobody does
 	Env     func(name string) (string, bool) // ${NAME} in the file; nil: os.LookupEnv
+
+	// Resolve looks up the names of backends; nil: net.DefaultResolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // Origin says where a change comes from.
@@ -69,13 +74,14 @@ const (
 // Verdict is what became of a change. Unless Result is Applied, nothing has
 // changed for requests.
 type Verdict struct {
-	Result   string          `json:"result"`
-	Version  int             `json:"version"`  // what runs now
-	Previous int             `json:"previous"` // what ran before
-	Plan     []Change        `json:"plan,omitempty"`
-	Problems config.Problems `json:"problems,omitempty"`
-	Message  string          `json:"message,omitempty"`
-	TookMS   float64         `json:"took_ms"`
+	Result   string           `json:"result"`
+	Version  int              `json:"version"`  // what runs now
+	Previous int              `json:"previous"` // what ran before
+	Plan     []Change         `json:"plan,omitempty"`
+	Problems config.Problems  `json:"problems,omitempty"`
+	Warnings []config.Finding `json:"warnings,omitempty"` // what is hardly meant, and was not there before
+	Message  string           `json:"message,omitempty"`
+	TookMS   float64          `json:"took_ms"`
 
 	Held      int       `json:"held,omitempty"`         // as this version; Result is Held
 	Trial     *Trial    `json:"trial,omitempty"`        // Result is Staged
@@ -138,6 +144,11 @@ func New(o Options) (*Controller, error) {
 	}
 	if o.Env == nil {
 		o.Env = os.LookupEnv
+	}
+	if o.Resolve == nil {
+		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
 	}
 	g, err := newGauges(o.Metrics)
 	if err != nil {

@@ -103,16 +103,19 @@ func eachRoute(cfg *config.Config, f func(routeName, *config.Listener, *config.R
 // or different, that go to a pool that is, or that have another place among the
 // routes of their listener.
 func touched(old, new *config.Config) []routeName {
-	type place struct {
-		listener *config.Listener
-		route    *config.Route
+	before := make(map[routeName]*config.Route)
+	eachRoute(old, func(n routeName, _ *config.Listener, r *config.Route) { before[n] = r })
+	same := make(map[string]bool) // listeners: compared once, not for each of thousands of routes
+	for i := range new.Listeners {
+		l := &new.Listeners[i]
+		if k := slices.IndexFunc(old.Listeners, func(o config.Listener) bool { return o.Name == l.Name }); k >= 0 {
+			same[l.Name] = sameListener(&old.Listeners[k], l)
+		}
 	}
-	before := make(map[routeName]place)
-	eachRoute(old, func(n routeName, l *config.Listener, r *config.Route) { before[n] = place{l, r} })
 	var out []routeName
 	eachRoute(new, func(n routeName, l *config.Listener, r *config.Route) {
 		was, ok := before[n]
-		if !ok || !reflect.DeepEqual(was.route, r) || !sameListener(was.listener, l) || !samePools(old, new, r.Pool) {
+		if !ok || !reflect.DeepEqual(was, r) || !same[l.Name] || !samePools(old, new, r.Pool) {
 			out = append(out, n)
 		}
 	})

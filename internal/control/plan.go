@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 // Change is one difference between two configurations, in the operator's words.
 type Change struct {
-	Kind   string `json:"kind"` // added, removed, changed
+	Kind   string `json:"kind"` // added, removed, changed, shadowed
 	What   string `json:"what"` // listener, route, pool, backend, setting
 	Name   string `json:"name"` // web, web/api, api, api/10.0.0.3:80, log.level
 	Detail string `json:"detail,omitempty"`
@@ -127,9 +128,10 @@ func (p *planner) listeners(old, new *config.Config) {
 		delete(byName, l.Name)
 		if o == nil {
 			p.add("added", "listener", l.Name, fmt.Sprintf("%s, %s", l.Address, count(len(l.Routes), "route")))
-			continue
+		} else {
+			p.listener(*o, l, fromPool)
 		}
-		p.listener(*o, l, fromPool)
+		p.shadowed(o, l)
 	}
 	for _, o := range old.Listeners {
 		if byName[o.Name] != nil {
@@ -167,6 +169,23 @@ func (p *planner) listener(old, new config.Listener, fromPool map[string]map[str
 	for _, o := range before {
 		if !slices.ContainsFunc(routes, func(r config.Route) bool { return r.Name == o.Name }) {
 			p.add("removed", "route", new.Name+"/"+o.Name, "")
+		}
+	}
+}
+
+// shadowed names the routes of new that get no request any more, or never one,
+// because an earlier route gets all that they match. old may be nil.
+func (p *planner) shadowed(old *config.Listener, new config.Listener) {
+	before := make(map[string]bool)
+	if old != nil {
+		for k := range old.Shadowed() {
+			before[old.Routes[k].Name] = true
+		}
+	}
+	by := new.Shadowed()
+	for _, k := range slices.Sorted(maps.Keys(by)) {
+		if name := new.Routes[k].Name; !before[name] {
+			p.add("shadowed", "route", new.Name+"/"+name, fmt.Sprintf("it gets no requests, route %s comes first and matches all of them", new.Routes[by[k]].Name))
 		}
 	}
 }

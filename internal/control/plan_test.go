@@ -88,7 +88,8 @@ func TestPlan(t *testing.T) {
 	f("      - {name: rest, pool: web}", "      - {name: more, match: {path: /m}, respond: {status: 204}}\n      - {name: rest, pool: web}",
 		"listener web: route more added: respond 204")
 	f("- {name: api, match: {path: /v1/}, pool: api}\n      - {name: rest, pool: web}",
-		"- {name: rest, pool: web}\n      - {name: api, match: {path: /v1/}, pool: api}", "listener web: routes reordered")
+		"- {name: rest, pool: web}\n      - {name: api, match: {path: /v1/}, pool: api}", "listener web: routes reordered",
+		"listener web: route api shadowed: it gets no requests, route rest comes first and matches all of them")
 
 	// settings; what is inherited is named where it is set
 	f("listeners:", "defaults: {path_handling: raw}\nlisteners:", "defaults.path_handling normalize -> raw")

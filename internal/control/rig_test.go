@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ type rig struct {
 	path    string
 	strict  bool
 	env     func(string) (string, bool)
+	resolve func(context.Context, string) ([]netip.Addr, error)
 	ctl     *control.Controller
 	proxy   *proxy.Server
 	metrics *metrics.Registry
@@ -79,7 +81,7 @@ func (r *rig) tryStart() error {
 	r.proxy = proxy.New(proxy.Options{Group: group, Metrics: r.metrics})
 	r.ctl, err = control.New(control.Options{
 		Path: r.path, Strict: r.strict, Proxy: r.proxy, Group: group, Metrics: r.metrics,
-		Log: zap.New(core), Level: &r.level, Env: r.env,
+		Log: zap.New(core), Level: &r.level, Env: r.env, Resolve: r.resolve,
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -293,7 +293,7 @@ func (c *Controller) Version(n int) (history.Version, []byte, error) {
 // Diff is what leads from version A to version B.
 type Diff struct {
 	A       int      `json:"a"`
-	B       int      `json:"b"`
+	B       int      `json:"b"`       // 0: not a version
 	Changes []Change `json:"changes"` // in meaning
 	Lines   []string `json:"lines"`   // Changes, one line each
 	Text    string   `json:"text"`    // unified, of the bytes; empty if they are equal
@@ -304,18 +304,25 @@ type Diff struct {
 // a configuration any more, there is the text alone and a Note. The error is
 // history.ErrNotFound for a version that is not kept.
 func (c *Controller) Diff(a, b int) (Diff, error) {
-	_, old, err := c.Version(a)
-	if err != nil {
-		return Diff{}, err
-	}
 	_, new, err := c.Version(b)
 	if err != nil {
 		return Diff{}, err
 	}
-	d := Diff{A: a, B: b, Changes: []Change{}, Lines: []string{}}
-	d.Text = unified(fmt.Sprintf("version %d", a), fmt.Sprintf("version %d", b), string(old), string(new))
+	d, err := c.DiffSource(a, fmt.Sprintf("version %d", b), new)
+	d.B = b
+	return d, err
+}
+
+// DiffSource is Diff from version a to what source says, which is called name.
+func (c *Controller) DiffSource(a int, name string, source []byte) (Diff, error) {
+	_, old, err := c.Version(a)
+	if err != nil {
+		return Diff{}, err
+	}
+	d := Diff{A: a, Changes: []Change{}, Lines: []string{}}
+	d.Text = unified(fmt.Sprintf("version %d", a), name, string(old), string(source))
 	before, errA := config.Parse(fmt.Sprintf("version %d", a), old, c.o.Env)
-	after, errB := config.Parse(fmt.Sprintf("version %d", b), new, c.o.Env)
+	after, errB := config.Parse(name, source, c.o.Env)
 	if err := errors.Join(errA, errB); err != nil {
 		d.Note = "compared as text only: " + err.Error()
 		return d, nil
