@@ -29,6 +29,7 @@ func (s *Server) TryCompile(cfg *config.Config) []RouteError {
 		pools: make(map[string]*pool.Pool, len(cfg.Pools)), metrics: metrics.New(1),
 		cfg: cfg, keeper: k, dir: s.dir,
 	}
+	c.states = newRouteStates(1, c.metrics)
 	for _, p := range cfg.Pools {
 		c.pools[p.Name] = new(pool.Pool) // it is there, more is not asked
 	}

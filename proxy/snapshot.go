@@ -44,7 +44,7 @@ type Staged struct {
 // pools holds every pool that its routes name. version may still change
 // (SetVersion). Errors name the listener and the route or the address.
 func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, version int) (*Staged, error) {
-	snap, err := s.Compile(cfg, pools)
+	snap, err := s.compile(cfg, pools, s.metrics, s.routes)
 	if err != nil {
 		return nil, err
 	}
@@ -54,14 +54,19 @@ func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, versio
 // Compile makes a snapshot that can be asked (Decide) and not served: nothing is
 // bound. pools is as for Prepare; nobody acquires from them.
 func (s *Server) Compile(cfg *config.Config, pools map[string]*pool.Pool) (*Snapshot, error) {
+	m := metrics.New(1) // routes that nobody serves are not to be seen
+	return s.compile(cfg, pools, m, newRouteStates(1, m))
+}
+
+func (s *Server) compile(cfg *config.Config, pools map[string]*pool.Pool, m *metrics.Registry, states *routeStates) (*Snapshot, error) {
 	snap := &Snapshot{cfg: cfg, pools: pools, headerBytes: cfg.Defaults.Limits.HeaderBytes, log: cfg.Log}
-	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, states: s.routes, dir: s.dir}
+	c := &compiler{pools: pools, metrics: m, cfg: cfg, keeper: s.keeper, states: states, dir: s.dir}
 	for i := range cfg.Listeners {
 		routes, err := c.routes(&cfg.Listeners[i])
 		if err != nil {
 			return nil, err
 		}
-		snap.listeners = append(snap.listeners, newListenerConfig(cfg, i, routes, s.metrics))
+		snap.listeners = append(snap.listeners, newListenerConfig(cfg, i, routes, m))
 	}
 	snap.sites = c.sites
 	return snap, nil
