@@ -57,6 +57,7 @@ type watched struct {
 	target   int           // the version that ran before it was touched
 	before   metrics.Tally // what it answered then
 	at       metrics.Tally // what it had answered in all when the change came
+	pace     pace
 }
 
 func (w *watched) after() metrics.Tally { return w.counters.Tally().Sub(w.at) }
@@ -203,7 +204,10 @@ func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 		return
 	}
 	for _, name := range w.names() {
-		if verdict, why := judge(w.rule, w.routes[name].before, w.routes[name].after()); verdict == Bad {
+		r := w.routes[name]
+		after := r.after()
+		r.pace.look(w.rule, &r.before, &after)
+		if verdict, why := judge(w.rule, r.before, after, &r.pace); verdict == Bad {
 			c.undo(ctx, w, name, why)
 			return
 		}
@@ -231,7 +235,7 @@ func (w *watch) report(verdict, why string) history.Guard {
 	g := history.Guard{Verdict: verdict, Why: why, At: time.Now().UTC().Truncate(time.Millisecond)}
 	for _, n := range w.names() {
 		r := w.routes[n]
-		v, _ := judge(w.rule, r.before, r.after())
+		v, _ := judge(w.rule, r.before, r.after(), &r.pace)
 		g.Routes = append(g.Routes, history.RouteGuard{
 			Route: n.String(), Verdict: v, Before: measure(r.before), After: measure(r.after()),
 		})

@@ -271,6 +271,7 @@ type sockets struct {
 	echoes atomic.Int64
 	lost   atomic.Int64
 	opened int
+	closed sync.Once
 }
 
 func openSockets(t *testing.T, address string, n int) *sockets {
@@ -289,6 +290,7 @@ func openSockets(t *testing.T, address string, n int) *sockets {
 			}
 		})
 	}
+	t.Cleanup(s.end) // before the connections
 	return s
 }
 
@@ -318,7 +320,13 @@ func (s *sockets) talk(c *testkit.Client, i int) error {
 // close ends them and demands that all were open until then.
 func (s *sockets) close(t *testing.T) {
 	t.Helper()
-	close(s.stop)
-	s.wg.Wait()
+	s.end()
 	t.Logf("%d WebSockets, %d lost, %d messages", s.opened, s.lost.Load(), s.echoes.Load())
+}
+
+func (s *sockets) end() {
+	s.closed.Do(func() {
+		close(s.stop)
+		s.wg.Wait()
+	})
 }
