@@ -110,14 +110,30 @@ func touched(old, new *config.Config) []routeName {
 	}
 	before := make(map[routeName]place)
 	eachRoute(old, func(n routeName, l *config.Listener, r *config.Route) { before[n] = place{l, r} })
+	// Both are asked for every route, and are much work where there are many.
+	sameListener := memo(func(l [2]*config.Listener) bool { return sameListener(l[0], l[1]) })
+	samePool := memo(func(name string) bool { return samePools(old, new, name) })
 	var out []routeName
 	eachRoute(new, func(n routeName, l *config.Listener, r *config.Route) {
 		was, ok := before[n]
-		if !ok || !reflect.DeepEqual(was.route, r) || !sameListener(was.listener, l) || !samePools(old, new, r.Pool) {
+		if !ok || !sameListener([2]*config.Listener{was.listener, l}) || !samePool(r.Pool) || !reflect.DeepEqual(was.route, r) {
 			out = append(out, n)
 		}
 	})
 	return out
+}
+
+// memo is f, asked once for each argument.
+func memo[K comparable](f func(K) bool) func(K) bool {
+	known := make(map[K]bool)
+	return func(k K) bool {
+		is, ok := known[k]
+		if !ok {
+			is = f(k)
+			known[k] = is
+		}
+		return is
+	}
 }
 
 // sameListener compares all but what the routes say, of which the matches and
