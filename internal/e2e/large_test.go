@@ -23,6 +23,7 @@ var (
 	largeApplies = flag.Int("large-applies", 40, "changes in it")
 	checked      = flag.Bool("checked", false, "each backend in it has an HTTP check, every 30 s")
 	everything   = flag.Bool("everything", false, "each change in it changes each backend; else one pool")
+	largeArgs    = flag.String("large-args", "", "more arguments of weir run in it")
 	profile      = flag.String("profile", "", "write the CPU profile of its changes to this file")
 )
 
@@ -33,43 +34,78 @@ func TestLargeConfiguration(t *testing.T) {
 	a, b := startNginx(t, "a"), startNginx(t, "b")
 	everywhere := startNginxAt(t, "everywhere", "0.0.0.0:"+port(freeAddress(t)))
 	config := func(k int) string { return largeConfig(a, b, port(everywhere.address), k) }
-	w := start(t, config(0))
-	load := bench.Options{Connections: 16, Rate: 500}
+	w := start(t, config(0), strings.Fields(*largeArgs)...)
 
-	quiet, quietCPU := w.under(load, func() { time.Sleep(10 * time.Second) })
-	n := *largeApplies
-	var took []float64
-	var early, late int64
 	if *profile != "" {
-		defer w.profile(*profile, time.Duration(n)*time.Second/10)()
+		defer w.profile(*profile)()
 	}
-	during, cpu := w.under(load, func() {
-		for k := 1; k <= n; k++ {
-			took = append(took, w.timed("PUT", "/v1/config", w.fill(config(k))))
-			if k == max(n/10, 1) {
-				early = w.settledRSS()
-			}
-		}
-	})
-	late = w.settledRSS()
-	var back []float64
-	for range 3 {
-		back = append(back, w.timed("POST", "/v1/rollback", ""))
+	m := measuring{weir: w, load: bench.Options{Connections: 16, Rate: 500}, config: config}
+	for range largeRounds {
+		m.round(*largeApplies / largeRounds)
 	}
-	slices.Sort(took)
-	cpuOfTraffic := quietCPU.Seconds() / quiet.Seconds * during.Seconds
-	t.Logf("%d backends, %d routes, %d KiB of YAML, checked %v, everything %v", *backends, *backends/2, len(config(0))>>10, *checked, *everything)
-	t.Logf("apply: median %.0f ms, max %.0f ms; CPU each %.0f ms beyond the traffic's", took[n/2], took[n-1], (cpu.Seconds()-cpuOfTraffic)/float64(n)*1000)
-	t.Logf("rollback: %v ms", back)
-	t.Logf("quiet:  p50 %v p99 %v p99.9 %v max %v", quiet.Latency.P50, quiet.Latency.P99, quiet.Latency.P999, quiet.Latency.Max)
-	t.Logf("during: p50 %v p99 %v p99.9 %v max %v", during.Latency.P50, during.Latency.P99, during.Latency.P999, during.Latency.Max)
-	t.Logf("resident: %d MiB after %d applies, %d MiB after %d", early>>20, max(n/10, 1), late>>20, n)
-	if quiet.Failed+during.Failed > 0 {
-		t.Errorf("failed: %v, %v; want none", quiet.ErrorCounts, during.ErrorCounts)
-	}
-	if late > early+early/5+16<<20 {
+	m.log(len(config(0)))
+	if early, late := m.resident[min(1, largeRounds-1)], m.resident[largeRounds-1]; late > early+early/4+16<<20 {
 		t.Errorf("memory grows: %d MiB, then %d MiB", early>>20, late>>20)
 	}
+	var back []float64
+	for range 5 {
+		back = append(back, w.timed("POST", "/v1/rollback", ""))
+	}
+	t.Logf("rollbacks: %v ms", back)
+}
+
+const largeRounds = 10
+
+// measuring is a large configuration that is changed in rounds, each with a time
+// in which it is not: what else the machine does is the same for both.
+type measuring struct {
+	*weir
+	load   bench.Options
+	config func(k int) string
+	k      int // variations so far
+
+	took                  []float64     // ms, of each apply
+	cpu                   time.Duration // of all applies
+	quiet, during, factor []float64     // 99th percentile of a round, ms, and by how much the latter is more
+	resident, raw         []int64       // after each round, with and without a collection
+}
+
+func (m *measuring) round(applies int) {
+	m.t.Helper()
+	quiet, quietCPU := m.under(m.load, func() { time.Sleep(4 * time.Second) })
+	during, cpu := m.under(m.load, func() {
+		for range applies {
+			m.k++
+			m.took = append(m.took, m.timed("PUT", "/v1/config", m.fill(m.config(m.k))))
+		}
+	})
+	m.cpu += cpu - time.Duration(float64(quietCPU)/quiet.Seconds*during.Seconds)
+	if quiet.Failed+during.Failed > 0 {
+		m.t.Errorf("failed: %v, %v; want none", quiet.ErrorCounts, during.ErrorCounts)
+	}
+	q, d := float64(quiet.Latency.P99.Microseconds())/1000, float64(during.Latency.P99.Microseconds())/1000
+	m.quiet, m.during, m.factor = append(m.quiet, q), append(m.during, d), append(m.factor, d/q)
+	m.raw = append(m.raw, m.rss())
+	m.resident = append(m.resident, m.settledRSS())
+}
+
+func (m *measuring) log(size int) {
+	n := len(m.took)
+	slices.Sort(m.took)
+	m.t.Logf("%d backends, %d routes, %d KiB of YAML, checked %v, everything %v", *backends, *backends/2, size>>10, *checked, *everything)
+	m.t.Logf("%d applies: median %.0f ms, max %.0f ms, CPU of one %.0f ms", n, m.took[n/2], m.took[n-1], m.cpu.Seconds()*1000/float64(n))
+	m.t.Logf("99th percentile, medians of %d rounds: %.1f ms quiet, %.1f ms during, factor %.2f of %.1f",
+		len(m.quiet), middle(m.quiet), middle(m.during), middle(m.factor), m.factor)
+	m.t.Logf("resident after each round, MiB: %d; collected %d", mebibytes(m.raw), mebibytes(m.resident))
+}
+
+func middle(f []float64) float64 { return slices.Sorted(slices.Values(f))[len(f)/2] }
+
+func mebibytes(bytes []int64) (out []int64) {
+	for _, b := range bytes {
+		out = append(out, b>>20)
+	}
+	return out
 }
 
 // under runs do under load, and says how that went and what CPU Weir used.
@@ -106,12 +142,11 @@ func (w *weir) cpu() time.Duration {
 }
 
 // profile takes a CPU profile; the returned function waits for its end.
-func (w *weir) profile(path string, d time.Duration) (wait func()) {
+func (w *weir) profile(path string) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		seconds := min(max(int(d.Seconds()), 5), 25)
-		if _, answer, err := w.call("GET", fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds), ""); err == nil {
+		if _, answer, err := w.call("GET", "/debug/pprof/profile?seconds=25", ""); err == nil {
 			_ = os.WriteFile(path, answer, 0o644)
 		}
 	}()
