@@ -54,6 +54,7 @@ type watch struct {
 	since    time.Time
 	until    time.Time
 	routes   map[routeName]*watched
+	sorted   []routeName // their names
 }
 
 type watchedVersion struct {
@@ -201,6 +202,7 @@ func (c *Controller) watchFrom(old *view, cfg *config.Config) *watch {
 		}
 		w.routes[n] = route
 	}
+	w.sorted = sortedNames(w.routes)
 	return w
 }
 
@@ -235,7 +237,7 @@ func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 		}
 		return
 	}
-	for _, name := range w.names() {
+	for _, name := range w.sorted {
 		r := w.routes[name]
 		after := r.after()
 		r.pace.look(w.rule, &r.before, &after)
@@ -248,8 +250,6 @@ func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 		c.proven(w)
 	}
 }
-
-func (w *watch) names() []routeName { return sortedNames(w.routes) }
 
 func sortedNames[T any](routes map[routeName]T) []routeName {
 	var names []routeName
@@ -265,7 +265,7 @@ func sortedNames[T any](routes map[routeName]T) []routeName {
 // report is the numbers, as they are kept with the versions.
 func (w *watch) report(verdict, why string) history.Guard {
 	g := history.Guard{Verdict: verdict, Why: why, At: time.Now().UTC().Truncate(time.Millisecond)}
-	for _, n := range w.names() {
+	for _, n := range w.sorted {
 		r := w.routes[n]
 		after := r.after()
 		if len(w.routes) > reportedRoutes && after.Requests() == 0 {

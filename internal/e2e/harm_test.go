@@ -54,7 +54,8 @@ func TestGuardAgainstReload(t *testing.T) {
 		{"ten times slower", weighted(slow), false},
 		{"fine", weighted(good, other), true},
 	} {
-		fromWeir, fromNginx := ask200(w.listen), ask200(n.address)
+		n.awaitGood()
+		fromWeir, fromNginx := asking(w.listen), asking(n.address)
 		time.Sleep(*before) // what the guard compares with
 		w.applies(guardedConfig(change.to))
 		n.reload(change.to)
@@ -138,9 +139,9 @@ func (a asked) String() string {
 	return fmt.Sprintf("%d answers, %d of them harmed within %v", a.answers, a.harmed, a.harm.Round(time.Millisecond))
 }
 
-// ask200 asks at the rate, whether or not earlier requests have been answered,
+// asking asks at the rate, whether or not earlier requests have been answered,
 // until the returned function is called.
-func ask200(address string) (stop func() asked) {
+func asking(address string) (stop func() asked) {
 	var (
 		mu          sync.Mutex
 		sum         asked
@@ -260,4 +261,18 @@ func (n *reloadable) reload(backends []share) {
 	if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		n.t.Fatal(err)
 	}
+}
+
+// awaitGood waits until the last reload has reached new connections.
+func (n *reloadable) awaitGood() {
+	n.t.Helper()
+	inARow := 0
+	eventually(n.t, 10*time.Second, "nginx has only the good backend", func() bool {
+		if testkit.Get(n.t, n.address, "/").Header("X-Backend") == "good" {
+			inARow++
+		} else {
+			inARow = 0
+		}
+		return inARow == 20
+	})
 }
