@@ -96,8 +96,8 @@ func (m *measuring) log(size int) {
 	n := len(m.took)
 	slices.Sort(m.took)
 	m.t.Logf("%d backends, %d routes, %d KiB of YAML, checked %v, everything %v", *backends, *backends/2, size>>10, *checked, *everything)
-	m.t.Logf("%d applies: median %.0f ms, max %.0f ms, CPU of one %.0f ms, of its time %.2f ms for the commit",
-		n, m.took[n/2], m.took[n-1], m.cpu.Seconds()*1000/float64(n), middle(m.commits))
+	m.t.Logf("%d applies: median %.0f ms, max %.0f ms, CPU of one %.0f ms, of its time %.2f ms for the commit, at least %.2f",
+		n, m.took[n/2], m.took[n-1], m.cpu.Seconds()*1000/float64(n), middle(m.commits), slices.Min(m.commits))
 	m.t.Logf("99th percentile, medians of %d rounds: %.1f ms quiet, %.1f ms during, factor %.2f of %.1f",
 		len(m.quiet), middle(m.quiet), middle(m.during), middle(m.factor), m.factor)
 	m.t.Logf("resident after each round, MiB: %d; collected %d", mebibytes(m.raw), mebibytes(m.resident))
