@@ -55,7 +55,7 @@ type Guard struct {
 	Window           time.Duration // that a change is watched, 1 s to 1 h
 	MinRequests      int           // of a route in that time, or it is not judged; at least 1
 	MaxErrorIncrease int           // percentage points that the share of errors may rise, 0 to 100
-	MaxLatencyFactor float64       // by which the 99th percentile may rise, 1.1 to 1000
+	MaxLatencyFactor float64       // by which the median and the 99th percentile may rise, 1.1 to 1000
 	Notify           Notify
 }
 

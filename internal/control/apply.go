@@ -109,7 +109,9 @@ func (c *Controller) carry(ctx context.Context, ch change, disk file) (history.V
 	if ch.guarded {
 		w = c.watchFrom(c.current.Load(), ch.cfg) // its "before" ends here
 	}
+	began := time.Now()
 	s.commit(v.Number)
+	c.committed = time.Since(began)
 	c.publish(ch, s, v, disk)
 	c.watch(w, v.Number)
 	return v, nil
@@ -289,7 +291,7 @@ func (c *Controller) report(run *view, changes []Change, v history.Version, o Or
 	took := time.Since(began)
 	verdict := Verdict{
 		Result: Applied, Version: v.Number, Previous: run.version.Number,
-		Plan: changes, TookMS: float64(took.Microseconds()) / 1000,
+		Plan: changes, TookMS: milliseconds(took), CommitMS: milliseconds(c.committed),
 	}
 	if len(changes) == 0 {
 		verdict.Message = "it means the same as before"
@@ -302,10 +304,12 @@ func (c *Controller) report(run *view, changes []Change, v history.Version, o Or
 	}
 	c.gauges.applies.WithLabelValues(result(v)).Inc()
 	c.log.Info("configuration applied", append(originFields(o, v.Number),
-		zap.Int("previous", run.version.Number), zap.Duration("took", took), zap.Strings("plan", lines(changes)))...)
+		zap.Int("previous", run.version.Number), zap.Duration("took", took), zap.Duration("commit", c.committed), zap.Strings("plan", lines(changes)))...)
 	c.events.send(Event{Kind: result(v), Version: v.Number, Origin: o.Kind, Author: o.Author})
 	return verdict
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func result(v history.Version) string {
 	if v.RollbackOf != 0 {

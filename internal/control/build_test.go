@@ -183,3 +183,26 @@ func TestCheckKeySeesEveryField(t *testing.T) {
 		}
 	})
 }
+
+func TestWorthKeeping(t *testing.T) {
+	f := func(want int, sizes ...int) {
+		t.Helper()
+		var all []compiled
+		for _, n := range sizes {
+			all = append(all, compiled{cfg: &config.Config{
+				Listeners: []config.Listener{{Routes: make([]config.Route, n/2)}},
+				Pools:     []config.Pool{{Backends: make([]config.Backend, n-n/2)}},
+			}})
+		}
+		if got := worthKeeping(all); got != want {
+			t.Errorf("%v: keeps %d, want %d", sizes, got, want)
+		}
+	}
+	f(0)
+	f(1, 3)
+	f(10, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3)
+	f(3, 15_000, 15_000, 15_000, 15_000, 15_000)
+	f(2, 3, 60_000, 60_000) // the one that runs and the one before, whatever they are
+	f(2, 60_000, 3, 3)      // the oldest does not fit
+	f(3, 60_000, 40_000, 3, 3)
+}

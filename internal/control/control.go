@@ -82,6 +82,7 @@ type Verdict struct {
 	Warnings []config.Finding `json:"warnings,omitempty"` // what is hardly meant, and was not there before
 	Message  string           `json:"message,omitempty"`
 	TookMS   float64          `json:"took_ms"`
+	CommitMS float64          `json:"commit_ms,omitempty"` // of it, from the recorded version until requests meet it
 
 	Held      int       `json:"held,omitempty"`         // as this version; Result is Held
 	Trial     *Trial    `json:"trial,omitempty"`        // Result is Staged
@@ -108,7 +109,8 @@ type Controller struct {
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
 
-	stickyKey ownKey // the same writers
+	stickyKey ownKey        // the same writers
+	committed time.Duration // what the latest commit took; the same writers
 
 	jobs  chan func(context.Context)
 	kicks chan struct{}

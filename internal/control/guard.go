@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -21,6 +22,10 @@ const (
 	baselineEvery = 10 * time.Second       // otherwise
 	baselineMean  = 5 * time.Minute        // how far back "before" reaches, with less and less weight
 )
+
+// reportedRoutes is how many routes may be watched for a report to have those as
+// well that nobody asked: of thousands nobody wants to know.
+const reportedRoutes = 100
 
 // routeName is a route's identity.
 type routeName struct{ listener, route string }
@@ -45,18 +50,29 @@ type guard struct {
 // were not proven yet.
 type watch struct {
 	rule     config.Guard
-	versions []int // oldest first
+	versions []watchedVersion // oldest first
 	since    time.Time
 	until    time.Time
 	routes   map[routeName]*watched
+	sorted   []routeName // their names
 }
+
+type watchedVersion struct {
+	number int
+	since  time.Time
+}
+
+// newest is the version that runs.
+func (w *watch) newest() int { return w.versions[len(w.versions)-1].number }
 
 // watched is a route that a change touched.
 type watched struct {
+	since    time.Time
 	counters *metrics.Route
 	target   int           // the version that ran before it was touched
 	before   metrics.Tally // what it answered then
 	at       metrics.Tally // what it had answered in all when the change came
+	pace     pace
 }
 
 func (w *watched) after() metrics.Tally { return w.counters.Tally().Sub(w.at) }
@@ -112,14 +128,28 @@ func touched(old, new *config.Config) []routeName {
 			same[l.Name] = sameListener(&old.Listeners[k], l)
 		}
 	}
+	samePool := memo(func(name string) bool { return samePools(old, new, name) })
 	var out []routeName
 	eachRoute(new, func(n routeName, l *config.Listener, r *config.Route) {
 		was, ok := before[n]
-		if !ok || !reflect.DeepEqual(was, r) || !same[l.Name] || !samePools(old, new, r.Pool) {
+		if !ok || !same[l.Name] || !samePool(r.Pool) || !reflect.DeepEqual(was, r) {
 			out = append(out, n)
 		}
 	})
 	return out
+}
+
+// memo is f, asked once for each argument.
+func memo[K comparable](f func(K) bool) func(K) bool {
+	known := make(map[K]bool)
+	return func(k K) bool {
+		is, ok := known[k]
+		if !ok {
+			is = f(k)
+			known[k] = is
+		}
+		return is
+	}
 }
 
 // sameListener compares all but what the routes say, of which the matches and
@@ -142,8 +172,9 @@ func samePools(old, new *config.Config, name string) bool {
 }
 
 // watchFrom begins to watch a change that is about to be committed. What an
-// earlier change touched and is not proven yet is watched on, as compared with
-// what ran before that one.
+// earlier change touched is watched on, as compared with what ran before that
+// one, until it has been for as long as the window: where changes never cease, the
+// comparison must not be with last week, nor a rollback lead there.
 func (c *Controller) watchFrom(old *view, cfg *config.Config) *watch {
 	names := touched(old.cfg, cfg)
 	if !cfg.Guard.Enabled || len(names) == 0 {
@@ -153,9 +184,10 @@ func (c *Controller) watchFrom(old *view, cfg *config.Config) *watch {
 	c.learn(now)
 	w := &watch{rule: cfg.Guard, since: now, until: now.Add(cfg.Guard.Window), routes: make(map[routeName]*watched)}
 	if earlier := c.guard.watch; earlier != nil {
-		w.versions = earlier.versions
+		over := now.Add(-earlier.rule.Window)
+		w.versions = c.conclude(earlier, over)
 		eachRoute(cfg, func(n routeName, _ *config.Listener, _ *config.Route) {
-			if route := earlier.routes[n]; route != nil {
+			if route := earlier.routes[n]; route != nil && route.since.After(over) {
 				w.routes[n] = route
 			}
 		})
@@ -165,12 +197,13 @@ func (c *Controller) watchFrom(old *view, cfg *config.Config) *watch {
 			continue
 		}
 		counters := c.o.Metrics.Route(n.listener, n.route)
-		route := &watched{counters: counters, target: old.version.Number, at: counters.Tally()}
+		route := &watched{since: now, counters: counters, target: old.version.Number, at: counters.Tally()}
 		if b := c.guard.baselines[n]; b != nil {
 			route.before = b.mean
 		}
 		w.routes[n] = route
 	}
+	w.sorted = sortedNames(w.routes)
 	return w
 }
 
@@ -178,7 +211,7 @@ func (c *Controller) watchFrom(old *view, cfg *config.Config) *watch {
 // Whatever was watched and is not in w is not any more.
 func (c *Controller) watch(w *watch, n int) {
 	if w != nil {
-		w.versions = append(slices.Clip(w.versions), n)
+		w.versions = append(slices.Clip(w.versions), watchedVersion{n, w.since})
 	}
 	c.guard.watch = w
 	c.guarded.Store(w)
@@ -205,8 +238,11 @@ func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 		}
 		return
 	}
-	for _, name := range w.names() {
-		if verdict, why := judge(w.rule, w.routes[name].before, w.routes[name].after()); verdict == Bad {
+	for _, name := range w.sorted {
+		r := w.routes[name]
+		after := r.after()
+		r.pace.look(w.rule, &r.before, &after)
+		if verdict, why := judge(w.rule, r.before, after, &r.pace); verdict == Bad {
 			c.undo(ctx, w, name, why)
 			return
 		}
@@ -215,8 +251,6 @@ func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 		c.proven(w)
 	}
 }
-
-func (w *watch) names() []routeName { return sortedNames(w.routes) }
 
 func sortedNames[T any](routes map[routeName]T) []routeName {
 	var names []routeName
@@ -232,12 +266,39 @@ func sortedNames[T any](routes map[routeName]T) []routeName {
 // report is the numbers, as they are kept with the versions.
 func (w *watch) report(verdict, why string) history.Guard {
 	g := history.Guard{Verdict: verdict, Why: why, At: time.Now().UTC().Truncate(time.Millisecond)}
-	for _, n := range w.names() {
+	for _, n := range w.sorted {
 		r := w.routes[n]
-		v, _ := judge(w.rule, r.before, r.after())
+		after := r.after()
+		if len(w.routes) > reportedRoutes && after.Requests() == 0 {
+			continue
+		}
+		v, _ := judge(w.rule, r.before, after, &r.pace)
 		g.Routes = append(g.Routes, history.RouteGuard{
-			Route: n.String(), Verdict: v, Before: measure(r.before), After: measure(r.after()),
+			Route: n.String(), Verdict: v, Before: measure(r.before), After: measure(after),
 		})
+	}
+	return g
+}
+
+// conclude records of the versions that have been watched since before over what
+// was seen, and returns the others.
+func (c *Controller) conclude(w *watch, over time.Time) (rest []watchedVersion) {
+	i := slices.IndexFunc(w.versions, func(v watchedVersion) bool { return v.since.After(over) })
+	if i < 0 {
+		i = len(w.versions)
+	}
+	if i > 0 {
+		c.keepReport(w.versions[:i], w.outcome())
+	}
+	return w.versions[i:]
+}
+
+// outcome is the report on a watch in which nothing bad was seen.
+func (w *watch) outcome() history.Guard {
+	g := w.report(Unproven, "")
+	if slices.ContainsFunc(g.Routes, func(r history.RouteGuard) bool { return r.Verdict == Good }) &&
+		!slices.ContainsFunc(g.Routes, func(r history.RouteGuard) bool { return r.Verdict == Unproven && r.After.Requests > 0 }) {
+		g.Verdict = Good
 	}
 	return g
 }
@@ -245,22 +306,18 @@ func (w *watch) report(verdict, why string) history.Guard {
 // proven ends a watch in which nothing bad was seen.
 func (c *Controller) proven(w *watch) {
 	c.watch(nil, 0)
-	g := w.report(Unproven, "")
-	if slices.ContainsFunc(g.Routes, func(r history.RouteGuard) bool { return r.Verdict == Good }) &&
-		!slices.ContainsFunc(g.Routes, func(r history.RouteGuard) bool { return r.Verdict == Unproven && r.After.Requests > 0 }) {
-		g.Verdict = Good
-	}
-	c.keepReport(w, g)
-	last := w.versions[len(w.versions)-1]
+	g := w.outcome()
+	c.keepReport(w.versions, g)
 	c.gauges.guarded.WithLabelValues(g.Verdict).Inc()
-	c.log.Info("guard: the change is "+g.Verdict, zap.Int("version", last), zap.Duration("watched", time.Since(w.since).Round(time.Millisecond)))
-	c.events.send(Event{Kind: "guard", What: g.Verdict, Version: last})
+	c.log.Info("guard: the change is "+g.Verdict, zap.Int("version", w.newest()), zap.Duration("watched", time.Since(w.since).Round(time.Millisecond)))
+	c.events.send(Event{Kind: "guard", What: g.Verdict, Version: w.newest()})
 }
 
-func (c *Controller) keepReport(w *watch, g history.Guard) {
-	for _, n := range w.versions {
-		if err := c.history.Judge(n, g); err != nil {
-			c.log.Warn("guard: the numbers are not recorded", zap.Int("version", n), zap.Error(err))
+func (c *Controller) keepReport(versions []watchedVersion, g history.Guard) {
+	for _, v := range versions {
+		err := c.history.Judge(v.number, g)
+		if err != nil && !errors.Is(err, history.ErrNotFound) { // it may be pruned already
+			c.log.Warn("guard: the numbers are not recorded", zap.Int("version", v.number), zap.Error(err))
 		}
 	}
 }
@@ -279,16 +336,16 @@ func (c *Controller) undo(ctx context.Context, w *watch, name routeName, why str
 	if err == nil && v.Result != Applied {
 		err = fmt.Errorf("%s", v.Message)
 	}
-	c.keepReport(w, g)
+	first := slices.IndexFunc(w.versions, func(v watchedVersion) bool { return v.number > target })
+	c.keepReport(w.versions[:first], w.report(Unproven, "")) // what runs again
+	c.keepReport(w.versions[first:], g)
 	if err != nil {
 		c.log.Error("guard: the change could not be undone", zap.Int("version", bad), zap.Error(err))
 		c.events.send(Event{Kind: "guard", What: Bad, Version: bad, Cause: g.Why + "; it could not be undone: " + err.Error()})
 		return
 	}
-	for _, n := range w.versions {
-		if n > target {
-			c.markRolledBack(n, fmt.Sprintf("undone by the guard, as version %d: %s", v.Version, g.Why))
-		}
+	for _, bad := range w.versions[first:] {
+		c.markRolledBack(bad.number, fmt.Sprintf("undone by the guard, as version %d: %s", v.Version, g.Why))
 	}
 	c.events.send(Event{Kind: "guard", What: Bad, Version: bad, Cause: g.Why})
 	c.notify(w.rule.Notify, notice{Event: "rolled_back", Version: bad, To: target, Running: v.Version, Why: g.Why, Guard: &g})
@@ -312,5 +369,5 @@ func (w *watch) guarded() *Guarded {
 	if w == nil {
 		return nil
 	}
-	return &Guarded{Version: w.versions[len(w.versions)-1], Until: w.until, Routes: w.report("", "").Routes}
+	return &Guarded{Version: w.newest(), Until: w.until, Routes: w.report("", "").Routes}
 }

@@ -118,7 +118,7 @@ func TestGuardUndoesAnEdit(t *testing.T) {
 	for end := time.Now().Add(patience); len(text) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		text, _ = os.ReadFile(told)
 	}
-	for _, part := range []string{`"event":"rolled_back"`, `"version":2`, `"to":1`, `"running":3`, `"error_share":`} {
+	for _, part := range []string{`"event":"rolled_back"`, `"version":2`, `"to":1`, `"running":3`, `"after":{"requests":`} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("no %s in what the program was told: %s", part, text)
 		}
@@ -138,7 +138,7 @@ func TestGuardUndoesSlowness(t *testing.T) {
 			t.Error(v)
 		}
 	})
-	if e.What != control.Bad || !strings.Contains(e.Cause, "99th percentile") {
+	if e.What != control.Bad || !strings.Contains(e.Cause, "answers is") {
 		t.Errorf("event %+v", e)
 	}
 	r.wantGet("200 good")
@@ -211,6 +211,36 @@ func TestGuardOfTwoChanges(t *testing.T) {
 	}
 	if v := r.version(4); v.RollbackOf != 1 {
 		t.Errorf("version 4: %+v", v)
+	}
+}
+
+// Where changes never cease, each is watched for the window and not for ever: a
+// bad one leads back to one of the last window.
+func TestGuardOfManyChanges(t *testing.T) {
+	good, bad := testkit.NewBackend(t, testkit.Answer(200, "good")), testkit.NewBackend(t, testkit.Answer(500, "bad"))
+	weighing := func(b *testkit.Backend, weight int) string {
+		return strings.Replace(guarded(b, ""), `"}]`, fmt.Sprintf(`", weight: %d}]`, weight), 1)
+	}
+	r := newRig(t, weighing(good, 1)).start()
+	r.ask(50)
+	for n := 2; n <= 3; n++ {
+		r.mustApply(weighing(good, n))
+		for end := time.Now().Add(600 * time.Millisecond); time.Now().Before(end); {
+			r.get()
+		}
+	}
+	r.verdict(func() { r.mustApply(weighing(bad, 4)) })
+	r.wantGet("200 good")
+	if v := r.version(5); v.RollbackOf != 3 {
+		t.Errorf("version 5: %+v, want version 3 again", v)
+	}
+	for n, want := range map[int]string{2: control.Good, 4: control.Bad} {
+		if v := r.version(n); v.Guard == nil || v.Guard.Verdict != want || (v.Verdict == history.RolledBack) != (want == control.Bad) {
+			t.Errorf("version %d: %+v, want it %s", n, v, want)
+		}
+	}
+	if v := r.version(3); v.Verdict != history.Applied || v.Guard != nil && v.Guard.Verdict == control.Bad {
+		t.Errorf("version 3: %+v", v)
 	}
 }
 

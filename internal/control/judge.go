@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/config"
@@ -16,18 +17,59 @@ const (
 	Unproven = "unproven" // too few requests to say
 )
 
-const (
-	// leastSlower is how many requests have to be far slower than the 99th
-	// percentile was: of fifty that percentile is just the slowest.
-	leastSlower = 5
-	// leastLatency is what a percentile has to rise by, whatever the factor:
-	// from one millisecond to four is mostly somebody else's doing.
-	leastLatency = 10 * time.Millisecond
-)
+// leastLooks is at how many looks of the guard there have to be answers that are
+// far slower than before. A machine that stands still for a moment makes many of
+// them at once; a change that is bad makes them all the time.
+const leastLooks = 5
+
+// quantiles are what is compared of latencies, and what they have to rise by,
+// whatever the factor. The median sees what befalls all; from one millisecond
+// to four it is mostly somebody else's doing. The 99th percentile sees what
+// befalls a few, which on a busy machine is the machine: its other work delays
+// one answer in a hundred by some twenty milliseconds.
+var quantiles = [...]struct {
+	q     float64
+	name  string
+	least time.Duration
+}{
+	{.99, "99th percentile", 50 * time.Millisecond},
+	{.5, "median", 10 * time.Millisecond},
+}
+
+// pace is at how many looks answers were far slower than a quantile was before.
+// One goroutine looks, any may read.
+type pace [len(quantiles)]struct {
+	slower float64 // answers at the last look
+	looks  atomic.Int32
+}
+
+// look is for every guardEvery.
+func (p *pace) look(rule config.Guard, before, after *metrics.Tally) {
+	for i, q := range quantiles {
+		slower := after.Slower(bound(rule, before.Quantile(q.q), q.least))
+		if slower > p[i].slower {
+			p[i].looks.Add(1)
+		}
+		p[i].slower = slower
+	}
+}
+
+// reset forgets all looks.
+func (p *pace) reset() {
+	for i := range p {
+		p[i].slower = 0
+		p[i].looks.Store(0)
+	}
+}
+
+// bound is what a quantile may rise to.
+func bound(rule config.Guard, was, least time.Duration) time.Duration {
+	return max(time.Duration(float64(was)*rule.MaxLatencyFactor), was+least)
+}
 
 // judge compares what a route answered under a change with what it answered
 // without it, and says in words what is bad.
-func judge(rule config.Guard, before, after metrics.Tally) (verdict, why string) {
+func judge(rule config.Guard, before, after metrics.Tally, p *pace) (verdict, why string) {
 	n := after.Requests()
 	if n < float64(rule.MinRequests) {
 		return Unproven, ""
@@ -41,10 +83,11 @@ func judge(rule config.Guard, before, after metrics.Tally) (verdict, why string)
 	if before.Requests() < float64(rule.MinRequests) {
 		return Good, "" // nothing to compare latencies with
 	}
-	was, is := before.Quantile(.99), after.Quantile(.99)
-	bound := max(time.Duration(float64(was)*rule.MaxLatencyFactor), was+leastLatency)
-	if is > bound && after.Slower(bound) >= max(leastSlower, n/100) {
-		return Bad, fmt.Sprintf("the 99th percentile of %.0f answers is %v, it was %v", n, short(is), short(was))
+	for i, q := range quantiles {
+		was, is := before.Quantile(q.q), after.Quantile(q.q)
+		if is > bound(rule, was, q.least) && p[i].looks.Load() >= leastLooks {
+			return Bad, fmt.Sprintf("the %s of %.0f answers is %v, it was %v", q.name, n, short(is), short(was))
+		}
 	}
 	return Good, ""
 }

@@ -29,9 +29,15 @@ func tally(n, failures, slow int, d time.Duration) metrics.Tally {
 func TestJudge(t *testing.T) {
 	rule := config.Guard{MinRequests: 50, MaxErrorIncrease: 5, MaxLatencyFactor: 3}
 	const ms = time.Millisecond
+	looks := 10 // at which all answers had come that are slow
 	f := func(before, after metrics.Tally, want, why string) {
 		t.Helper()
-		got, said := judge(rule, before, after)
+		p := new(pace)
+		for i := range looks {
+			seen := after.Scale(float64(i+1) / float64(looks))
+			p.look(rule, &before, &seen)
+		}
+		got, said := judge(rule, before, after, p)
 		if got != want || !strings.Contains(said, why) || (said == "") != (why == "") {
 			t.Errorf("%s %q, want %s %q", got, said, want, why)
 		}
@@ -51,12 +57,51 @@ func TestJudge(t *testing.T) {
 
 	// latency: p99
 	f(tally(1000, 0, 0, 10*ms), tally(100, 0, 0, 20*ms), Good, "")
-	f(tally(1000, 0, 0, 10*ms), tally(100, 0, 0, 50*ms), Bad, "the 99th percentile of 100 answers is")
+	f(tally(1000, 0, 0, 10*ms), tally(100, 0, 0, 80*ms), Bad, "the 99th percentile of 100 answers is")
 	f(tally(1000, 0, 0, ms), tally(100, 0, 0, 5*ms), Good, "")         // too small to mean anything
-	f(tally(1000, 0, 0, 10*ms), tally(200, 0, 4, 10*ms), Good, "")     // four slow ones are four slow ones
-	f(tally(1000, 0, 0, 10*ms), tally(400, 0, 8, 10*ms), Bad, "99th")  // two percent are not
+	f(tally(1000, 0, 0, 3*ms), tally(300, 0, 9, 3*ms), Good, "")       // as is 30 ms of a few
+	f(tally(1000, 0, 0, 10*ms), tally(200, 0, 2, 10*ms), Good, "")     // one percent is not more than one percent
+	f(tally(1000, 0, 0, 10*ms), tally(400, 0, 8, 10*ms), Bad, "99th")  // two percent are
 	f(tally(1000, 0, 30, 10*ms), tally(400, 0, 12, 10*ms), Good, "")   // and they were before
 	f(tally(10, 0, 0, 10*ms), tally(100, 0, 0, time.Second), Good, "") // nothing to compare with
+
+	// the median: of all, so that less is enough, also where some were slow before
+	f(tally(1000, 0, 0, 5*ms), tally(100, 0, 0, 50*ms), Bad, "the median of 100 answers is")
+	f(tally(1000, 0, 30, 10*ms), tally(100, 0, 0, 50*ms), Bad, "the median of 100 answers is")
+	f(tally(1000, 0, 30, 10*ms), tally(100, 0, 0, 20*ms), Good, "")
+	f(tally(1000, 0, 30, 5*ms), tally(100, 0, 40, 5*ms), Good, "") // not half of them
+
+	// the machine stood still for a moment, and all that came then was slow
+	looks = 4
+	f(tally(1000, 0, 0, 10*ms), tally(200, 0, 100, 10*ms), Good, "")
+	f(tally(1000, 0, 0, 10*ms), tally(50, 0, 50, 10*ms), Good, "")
+	f(tally(1000, 0, 0, 10*ms), tally(200, 20, 100, 10*ms), Bad, "10.0 %") // errors need no looks
+	looks = 5
+	f(tally(1000, 0, 0, 10*ms), tally(200, 0, 100, 10*ms), Bad, "99th")
+}
+
+// Looks that see nothing more do not count.
+func TestPace(t *testing.T) {
+	rule := config.Guard{MinRequests: 50, MaxErrorIncrease: 5, MaxLatencyFactor: 3}
+	before, after := tally(1000, 0, 0, 10*time.Millisecond), tally(100, 0, 50, 10*time.Millisecond)
+	var p pace
+	for range 10 {
+		p.look(rule, &before, &after)
+	}
+	if verdict, why := judge(rule, before, after, &p); verdict != Good {
+		t.Errorf("a moment is %s: %s", verdict, why)
+	}
+	for i := range 10 {
+		more := after.Scale(float64(i + 2))
+		p.look(rule, &before, &more)
+	}
+	if verdict, _ := judge(rule, before, after, &p); verdict != Bad {
+		t.Errorf("all the time is %s", verdict)
+	}
+	p.reset()
+	if verdict, _ := judge(rule, before, after, &p); verdict != Good {
+		t.Errorf("after a reset it is %s", verdict)
+	}
 }
 
 func TestMeasure(t *testing.T) {

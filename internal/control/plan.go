@@ -147,15 +147,16 @@ func (p *planner) listener(old, new config.Listener, fromPool map[string]map[str
 	fromListener := textSet(fields) // nor is what it inherits from its listener
 	details := text(fields, func(s string) bool { return p.inherited[s] })
 	name := func(r config.Route) string { return r.Name }
-	if reordered(before, routes, name) {
+	was, is := places(before, name), places(routes, name)
+	if reordered(routes, name, was) {
 		details = append(details, "routes reordered")
 	}
 	if len(details) > 0 {
 		p.add("changed", "listener", new.Name, strings.Join(details, ", "))
 	}
 	for _, r := range routes {
-		i := slices.IndexFunc(before, func(o config.Route) bool { return o.Name == r.Name })
-		if i < 0 {
+		i, both := was[r.Name]
+		if !both {
 			p.add("added", "route", new.Name+"/"+r.Name, action(r))
 			continue
 		}
@@ -167,7 +168,7 @@ func (p *planner) listener(old, new config.Listener, fromPool map[string]map[str
 		}
 	}
 	for _, o := range before {
-		if !slices.ContainsFunc(routes, func(r config.Route) bool { return r.Name == o.Name }) {
+		if _, both := is[o.Name]; !both {
 			p.add("removed", "route", new.Name+"/"+o.Name, "")
 		}
 	}
@@ -198,22 +199,23 @@ func (p *planner) pool(old *config.Pool, new config.Pool) {
 	known := func(s string) bool { return p.inherited[s] }
 	details := text(diffFields("", poolWithoutBackends(*old), poolWithoutBackends(new)), known)
 	address := func(b config.Backend) string { return b.Address }
-	if reordered(old.Backends, new.Backends, address) {
+	was, is := places(old.Backends, address), places(new.Backends, address)
+	if reordered(new.Backends, address, was) {
 		details = append(details, "backends reordered")
 	}
 	if len(details) > 0 {
 		p.add("changed", "pool", new.Name, strings.Join(details, ", "))
 	}
 	for _, b := range new.Backends {
-		i := slices.IndexFunc(old.Backends, func(o config.Backend) bool { return o.Address == b.Address })
-		if i < 0 {
+		i, both := was[b.Address]
+		if !both {
 			p.add("added", "backend", new.Name+"/"+b.Address, fmt.Sprintf("weight %d", b.Weight))
 		} else if d := text(diffFields("", old.Backends[i], b), nil); len(d) > 0 {
 			p.add("changed", "backend", new.Name+"/"+b.Address, strings.Join(d, ", "))
 		}
 	}
 	for _, o := range old.Backends {
-		if !slices.ContainsFunc(new.Backends, func(b config.Backend) bool { return b.Address == o.Address }) {
+		if _, both := is[o.Address]; !both {
 			p.add("removed", "backend", new.Name+"/"+o.Address, "")
 		}
 	}
@@ -224,15 +226,21 @@ func poolWithoutBackends(p config.Pool) config.Pool {
 	return p
 }
 
-// reordered tells whether what both lists have stands in another order.
-func reordered[T any](old, new []T, name func(T) string) bool {
-	at := make(map[string]int, len(old))
-	for i, o := range old {
-		at[name(o)] = i
+// places is where each name stands in a list.
+func places[T any](list []T, name func(T) string) map[string]int {
+	at := make(map[string]int, len(list))
+	for i, l := range list {
+		at[name(l)] = i
 	}
+	return at
+}
+
+// reordered tells whether what the list has in common with an older one, whose
+// places are was, stands in another order.
+func reordered[T any](list []T, name func(T) string, was map[string]int) bool {
 	last := -1
-	for _, n := range new {
-		i, both := at[name(n)]
+	for _, l := range list {
+		i, both := was[name(l)]
 		if !both {
 			continue
 		}

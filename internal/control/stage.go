@@ -154,17 +154,42 @@ func (c *Controller) newPool(name string) *pool.Pool {
 	})
 }
 
-// compiledKept is how many configurations stay compiled for a rollback.
-const compiledKept = 10
+// How many configurations stay compiled for a rollback: so many, but of large
+// ones only as many as have that many routes and backends together, and always
+// the one before the one that runs. Older ones are compiled again.
+const (
+	compiledKept  = 10
+	compiledParts = 50_000 // about 1.3 KiB each
+)
 
 // remember keeps what now runs for a later rollback.
 func (c *Controller) remember(hash string, s *stage) {
 	c.forget(hash)
 	c.compiled = append(c.compiled, compiled{hash: hash, cfg: s.cfg, keys: s.keys, pools: s.pools, snapshot: s.proxy.Snapshot()})
-	if len(c.compiled) > compiledKept {
-		c.compiled[0] = compiled{} // let go of it
-		c.compiled = c.compiled[1:]
+	drop := len(c.compiled) - worthKeeping(c.compiled)
+	clear(c.compiled[:drop]) // let go of them
+	c.compiled = c.compiled[drop:]
+}
+
+// worthKeeping is how many of the newest are kept.
+func worthKeeping(all []compiled) (n int) {
+	for total := 0; n < min(len(all), compiledKept); n++ {
+		if total += parts(all[len(all)-1-n].cfg); total > compiledParts && n >= 2 {
+			break
+		}
 	}
+	return n
+}
+
+// parts is the size of a configuration: its routes and backends.
+func parts(cfg *config.Config) (n int) {
+	for i := range cfg.Listeners {
+		n += len(cfg.Listeners[i].Routes)
+	}
+	for i := range cfg.Pools {
+		n += len(cfg.Pools[i].Backends)
+	}
+	return n
 }
 
 func (c *Controller) forget(hash string) {

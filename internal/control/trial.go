@@ -53,6 +53,7 @@ type rival struct {
 	new  *metrics.Route // of those that the trial served; nil: the running version has the route alone
 	at   metrics.Tally  // of both, when the present step began
 	had  metrics.Tally  // of new, then
+	pace pace
 }
 
 // sides is what the two versions have answered since the step began.
@@ -168,6 +169,7 @@ func (t *trial) beginStep(now time.Time) {
 	t.until = now.Add(t.hold)
 	for _, r := range t.routes {
 		r.at, r.had = r.both.Tally(), r.new.Tally()
+		r.pace.reset()
 	}
 }
 
@@ -198,8 +200,10 @@ func (c *Controller) trialTick(ctx context.Context, now time.Time) {
 		return
 	}
 	for _, n := range sortedNames(t.routes) {
-		running, tried := t.routes[n].sides()
-		if verdict, why := judge(t.rule, running, tried); verdict == Bad {
+		r := t.routes[n]
+		running, tried := r.sides()
+		r.pace.look(t.rule, &running, &tried)
+		if verdict, why := judge(t.rule, running, tried, &r.pace); verdict == Bad {
 			c.abortTrial(history.RolledBack, fmt.Sprintf("route %s: %s (of the version that runs, at the same time)", n, why))
 			return
 		}
@@ -273,7 +277,7 @@ func (t *trial) report() []history.RouteGuard {
 	var out []history.RouteGuard
 	for _, n := range sortedNames(t.routes) {
 		running, tried := t.routes[n].sides()
-		verdict, _ := judge(t.rule, running, tried)
+		verdict, _ := judge(t.rule, running, tried, &t.routes[n].pace)
 		out = append(out, history.RouteGuard{Route: n.String(), Verdict: verdict, Before: measure(running), After: measure(tried)})
 	}
 	return out

@@ -39,7 +39,13 @@ http {
 // startNginx runs a backend until t ends; without nginx the test is skipped.
 func startNginx(t *testing.T, name string) *nginx {
 	t.Helper()
-	n := &nginx{t: t, name: name, address: freeAddress(t), dir: t.TempDir()}
+	return startNginxAt(t, name, freeAddress(t))
+}
+
+// startNginxAt is startNginx at a given address.
+func startNginxAt(t *testing.T, name, address string) *nginx {
+	t.Helper()
+	n := &nginx{t: t, name: name, address: address, dir: t.TempDir()}
 	conf := strings.NewReplacer("DIR", n.dir, "ADDRESS", n.address, "NAME", name).Replace(nginxConfig)
 	if err := os.WriteFile(filepath.Join(n.dir, "nginx.conf"), []byte(conf), 0o644); err != nil {
 		t.Fatal(err)

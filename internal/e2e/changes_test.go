@@ -1,0 +1,332 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/bench"
+	"weir/internal/testkit"
+)
+
+// How long TestNoChangeHurts is; docs/changes.md has the long run.
+var (
+	applies   = flag.Int("applies", 60, "configurations that TestNoChangeHurts applies")
+	rollbacks = flag.Int("rollbacks", 10, "rollbacks among them")
+	seed      = flag.Uint64("seed", 1, "of the changes that TestNoChangeHurts makes")
+	pace      = flag.Duration("pace", 200*time.Millisecond, "from one of its changes to the next: the guard looks as often")
+)
+
+// Open-loop load on kept connections, new connections all the time, and fifty
+// WebSockets, while everything about the configuration changes at random: no
+// request fails, no connection is reset, no WebSocket closes. The guard is on
+// and finds nothing.
+func TestNoChangeHurts(t *testing.T) {
+	e := newEditor(t, *seed)
+	w := start(t, e.config())
+	sockets := openSockets(t, w.listen, 50)
+	kept := w.load(bench.Options{Connections: 16, Rate: 300})
+	fresh := w.load(bench.Options{Connections: 8, Rate: 30, Header: []string{"Connection: close"}})
+
+	r := &changes{weir: w, edits: e, version: w.status().Version}
+	began := time.Now()
+	next := time.NewTicker(*pace)
+	defer next.Stop()
+	for _, do := range r.schedule() {
+		<-next.C
+		do()
+	}
+	t.Logf("%d applies in the mean of %v, %d rollbacks in the mean of %v, %v in all",
+		*applies, mean(r.applied, *applies), *rollbacks, mean(r.rolled, *rollbacks), time.Since(began).Round(time.Millisecond))
+
+	unharmed(t, kept())
+	if r := fresh(); r.Answers == 0 || r.Failed > 0 {
+		t.Errorf("of %d requests on connections of their own %d failed: %v", r.Requests, r.Failed, r.ErrorCounts)
+	} else {
+		t.Logf("%d answers on connections of their own", r.Answers)
+	}
+	sockets.close(t)
+	if bad := w.metric(`weir_guard_verdicts_total{verdict="bad"}`); bad != "0" {
+		t.Errorf("the guard has undone %s changes:\n%s", bad, w.guardReports())
+	}
+}
+
+func mean(d time.Duration, n int) time.Duration {
+	return (d / time.Duration(max(n, 1))).Round(10 * time.Microsecond)
+}
+
+// changes is what is done to one weir, step by step.
+type changes struct {
+	*weir
+	edits   *editor
+	version int
+
+	applied, rolled time.Duration // by the verdicts, in all
+}
+
+// schedule is all steps in a random order. Another kind of change is one more
+// list of steps.
+func (c *changes) schedule() []func() {
+	var steps []func()
+	for range *applies {
+		steps = append(steps, c.apply)
+	}
+	for range *rollbacks {
+		steps = append(steps, c.rollback)
+	}
+	r := c.edits.rand
+	r.Shuffle(len(steps), func(i, k int) { steps[i], steps[k] = steps[k], steps[i] })
+	steps[0] = c.apply // a rollback needs something to go back to
+	return steps
+}
+
+// apply puts another configuration in force.
+func (c *changes) apply() {
+	c.t.Helper()
+	c.applied += c.change("PUT", "/v1/config", c.fill(c.edits.config()))
+	want := strconv.Itoa(c.edits.number)
+	if got := testkit.Get(c.t, c.listen, "/").Header("X-Edit"); got != want {
+		c.t.Fatalf("edit %s is applied, but edit %q answers", want, got)
+	}
+}
+
+// rollback goes back to a version before; which one, Weir knows.
+func (c *changes) rollback() {
+	c.t.Helper()
+	c.rolled += c.change("POST", "/v1/rollback", "")
+}
+
+// change makes one and returns how long it took. Every change is exactly one
+// version: another one would be the guard's.
+func (c *changes) change(method, path, body string) time.Duration {
+	c.t.Helper()
+	code, answer, err := c.call(method, path, body)
+	var v struct {
+		Result  string
+		Version int
+		TookMS  float64 `json:"took_ms"`
+	}
+	if err != nil || code != 200 || json.Unmarshal(answer, &v) != nil || v.Result != "applied" {
+		c.t.Fatalf("%s %s: %d %s, %v\nafter\n%s", method, path, code, answer, err, body)
+	}
+	if c.version++; v.Version != c.version {
+		c.t.Fatalf("version %d runs, want %d:\n%s", v.Version, c.version, c.guardReports())
+	}
+	return time.Duration(v.TookMS * float64(time.Millisecond))
+}
+
+// guardReports is what the guard has said that is not good.
+func (w *weir) guardReports() string {
+	code, answer, err := w.call("GET", "/v1/versions", "")
+	if err != nil || code != 200 {
+		return fmt.Sprint(code, err)
+	}
+	var list struct {
+		Versions []struct {
+			Number int
+			Guard  *struct{ Verdict, Why string }
+		}
+	}
+	_ = json.Unmarshal(answer, &list)
+	var b strings.Builder
+	for _, v := range list.Versions {
+		if v.Guard != nil && v.Guard.Verdict == "bad" {
+			fmt.Fprintf(&b, "version %d: %s\n", v.Number, v.Guard.Why)
+		}
+	}
+	return b.String()
+}
+
+// metric is the value of a series, empty if there is none.
+func (w *weir) metric(series string) string {
+	w.t.Helper()
+	code, answer, err := w.call("GET", "/metrics", "")
+	if err != nil || code != 200 {
+		w.t.Fatalf("GET /metrics: %d, %v", code, err)
+	}
+	for line := range strings.Lines(string(answer)) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// editor makes configurations at random under which whoever asks for / gets an
+// answer, and whoever has a WebSocket keeps it.
+type editor struct {
+	rand    *rand.Rand
+	number  int
+	plain   []string // addresses of backends
+	sockets []string // the same, of WebSockets
+	spare   string   // address for a second listener
+}
+
+func newEditor(t *testing.T, seed uint64) *editor {
+	t.Helper()
+	e := &editor{rand: rand.New(rand.NewPCG(seed, 0)), spare: freeAddress(t)}
+	for i := range 4 {
+		e.plain = append(e.plain, startNginx(t, fmt.Sprint("n", i)).address)
+	}
+	for range 3 {
+		e.sockets = append(e.sockets, testkit.NewBackend(t, testkit.WebSocket).Addr())
+	}
+	return e
+}
+
+func (e *editor) one(of ...string) string { return of[e.rand.IntN(len(of))] }
+func (e *editor) chance(percent int) bool { return e.rand.IntN(100) < percent }
+
+// config is the next configuration.
+func (e *editor) config() string {
+	e.number++
+	pools := 1 + e.rand.IntN(3)
+	var b strings.Builder
+	fmt.Fprintf(&b, "# edit %d\nadmin: {address: \"ADMIN\"}\nlog: {level: info, access: false}\nhistory: {keep: %d}\n", e.number, 20+e.rand.IntN(20))
+	fmt.Fprintf(&b, "defaults: {timeouts: {response: %ds, client_idle: %ds}}\n", 20+e.rand.IntN(40), 60+e.rand.IntN(60))
+	b.WriteString("listeners:\n  - name: web\n    address: LISTEN\n    routes:\n")
+	for _, r := range e.routes() {
+		b.WriteString("      - " + r + "\n")
+	}
+	fmt.Fprintf(&b, "      - {name: all, pool: p%d%s}\n", e.rand.IntN(pools), e.extras())
+	if e.chance(25) {
+		fmt.Fprintf(&b, "  - {name: spare, address: %q, routes: [{name: x, pool: p0}]}\n", e.spare)
+	}
+	b.WriteString("pools:\n")
+	for i := range pools {
+		e.pool(&b, fmt.Sprint("p", i), e.plain, "tcp", "http")
+	}
+	e.pool(&b, "ws", e.sockets, "tcp")
+	return b.String()
+}
+
+// routes are those before the last one, in a random order: the WebSockets' and
+// some that nobody asks for.
+func (e *editor) routes() []string {
+	out := []string{"{name: sockets, match: {path: /ws}, pool: ws}"}
+	for i := range 6 {
+		switch e.rand.IntN(4) {
+		case 0:
+			out = append(out, fmt.Sprintf("{name: r%d, match: {path: /r%d}, respond: {status: 200, body: \"%d\"}}", i, i, e.number))
+		case 1:
+			out = append(out, fmt.Sprintf("{name: r%d, match: {hosts: [\"h%d.example\"]}, redirect: {to: \"https://example.com{uri}\"}}", i, i))
+		}
+	}
+	e.rand.Shuffle(len(out), func(i, k int) { out[i], out[k] = out[k], out[i] })
+	return out
+}
+
+// extras are what else can be said about the route that is asked.
+func (e *editor) extras() string {
+	out := fmt.Sprintf(", response_headers: {set: {X-Edit: \"%d\"}}", e.number)
+	if e.chance(50) {
+		out += fmt.Sprintf(", request_headers: {set: {X-Tag: \"%d\"}, remove: [X-Debug]}", e.rand.IntN(9))
+	}
+	if e.chance(50) {
+		out += fmt.Sprintf(", timeouts: {connect: %ds, request: %ds}", 2+e.rand.IntN(5), 20+e.rand.IntN(20))
+	}
+	if e.chance(30) {
+		out += fmt.Sprintf(", retries: {attempts: %d}", e.rand.IntN(3))
+	}
+	if e.chance(20) {
+		out += ", compress: true"
+	}
+	return out
+}
+
+// pool is one of some of the backends, which pass these checks. Those that leave keep the WebSockets that
+// they have.
+func (e *editor) pool(b *strings.Builder, name string, of []string, checks ...string) {
+	fmt.Fprintf(b, "  %s:\n    balance: %s\n    drain: {timeout: 0s}\n    backends:\n", name,
+		e.one("weighted_round_robin", "round_robin", "random", "least_requests", "peak_ewma", "consistent_hash"))
+	for _, at := range e.rand.Perm(len(of))[:1+e.rand.IntN(len(of))] {
+		fmt.Fprintf(b, "      - {address: %q, weight: %d}\n", of[at], 1+e.rand.IntN(9))
+	}
+	if e.chance(60) {
+		fmt.Fprintf(b, "    health: {active: {type: %s, interval: %ds, timeout: 1s}}\n", e.one(checks...), 2+e.rand.IntN(3))
+	}
+	if e.chance(30) {
+		fmt.Fprintf(b, "    queue: {size: %d}\n", 10*e.rand.IntN(10))
+	}
+	if e.chance(20) {
+		b.WriteString("    slow_start: 2s\n")
+	}
+}
+
+// sockets are WebSockets that say something now and then.
+type sockets struct {
+	stop   chan struct{}
+	wg     sync.WaitGroup
+	echoes atomic.Int64
+	lost   atomic.Int64
+	opened int
+	closed sync.Once
+}
+
+func openSockets(t *testing.T, address string, n int) *sockets {
+	t.Helper()
+	s := &sockets{stop: make(chan struct{}), opened: n}
+	for i := range n {
+		c := testkit.Dial(t, address)
+		r := c.Get("/ws", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+		if r.Status != http.StatusSwitchingProtocols {
+			t.Fatalf("WebSocket %d: %v", i, r)
+		}
+		s.wg.Go(func() {
+			if err := s.talk(c, i); err != nil {
+				s.lost.Add(1)
+				t.Errorf("WebSocket %d: %v", i, err)
+			}
+		})
+	}
+	t.Cleanup(s.end) // before the connections
+	return s
+}
+
+// talk sends a message and waits for its echo, about three times a second, the
+// last time when all is over.
+func (s *sockets) talk(c *testkit.Client, i int) error {
+	for k, last := 0, false; !last; k++ {
+		select {
+		case <-s.stop:
+			last = true
+		case <-time.After(300*time.Millisecond + time.Duration(i)*time.Millisecond):
+		}
+		text := fmt.Sprintf("message %d of %d;", k, i)
+		_ = c.Conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c.Conn, text); err != nil {
+			return err
+		}
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(c.R, got); err != nil || string(got) != text {
+			return fmt.Errorf("echoes %q, %w; want %q", got, err, text)
+		}
+		s.echoes.Add(1)
+	}
+	return nil
+}
+
+// close ends them and demands that all were open until then.
+func (s *sockets) close(t *testing.T) {
+	t.Helper()
+	s.end()
+	t.Logf("%d WebSockets, %d lost, %d messages", s.opened, s.lost.Load(), s.echoes.Load())
+}
+
+func (s *sockets) end() {
+	s.closed.Do(func() {
+		close(s.stop)
+		s.wg.Wait()
+	})
+}
