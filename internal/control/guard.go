@@ -192,6 +192,9 @@ func (c *Controller) guardDue() time.Duration {
 
 // guardTick looks at what is watched, and acts.
 func (c *Controller) guardTick(ctx context.Context, now time.Time) {
+	if c.away {
+		return
+	}
 	c.unconfirmed(ctx, now)
 	w := c.guard.watch
 	if w == nil {
