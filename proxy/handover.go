@@ -88,13 +88,15 @@ func (s *Server) OwnSockets(keys []string) {
 }
 
 // Reopen undoes a Shutdown: what ran listens again, on the sockets that inherit
-// finds. Like Commit it is the writer's.
+// finds, and has its connections again. Like Commit it is the writer's.
 func (s *Server) Reopen(inherit Inherit) error {
 	s.mu.Lock()
 	s.inherit = inherit
 	s.closing.Store(false)
+	retired := make(map[string]*listener)
 	for key, ln := range s.listeners {
-		if ln.draining() { // what is left of it goes on to drain
+		if ln.draining() && key == ln.key {
+			retired[key] = ln
 			delete(s.listeners, key)
 			s.listeners[key+" (draining)"] = ln
 		}
@@ -106,5 +108,23 @@ func (s *Server) Reopen(inherit Inherit) error {
 		return err
 	}
 	st.Commit()
+	for _, lc := range st.snap.listeners {
+		if before := retired[lc.ln.key]; before != nil {
+			before.giveTo(lc.ln)
+		}
+	}
 	return nil
+}
+
+// giveTo moves connections at rest to another listener of the process, now and
+// as they come to rest.
+func (ln *listener) giveTo(next *listener) {
+	ln.socket.HandOff(func(r loop.Resting) error {
+		r, err := r.Dup()
+		if err != nil {
+			return err
+		}
+		return next.socket.Adopt(r)
+	})
+	ln.socket.CloseIdle()
 }

@@ -124,8 +124,9 @@ func (w *instance) run(ctx context.Context) error {
 		}
 		return errors.Join(err, w.drain())
 	}
-	stopTakingOver := w.takeOver(start)
+	w.probation.Store(w.o.inherited.Replaces() != nil)
 	stopUpgrading := w.upgrader.enable(ctx)
+	stopTakingOver := w.takeOver(start)
 	select {
 	case <-ctx.Done():
 	case <-w.upgrader.replaced():

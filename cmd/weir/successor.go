@@ -24,25 +24,20 @@ func (w *instance) takeOver(start func(func(context.Context) error)) (stop func(
 	if old == nil {
 		return func(bool) {}
 	}
-	w.probation.Store(true)
 	if err := old.Ready(thisBuild().String()); err != nil {
 		w.log.Warn("upgrade: the process before this one is gone", zap.Error(err))
 	}
 	var failed atomic.Bool
-	over := make(chan struct{})
+	ended := make(chan struct{})
 	start(func(context.Context) error {
-		defer close(over)
-		old.Run(w.adopt)
-		w.probation.Store(false)
-		if failed.Load() {
-			return nil
-		}
-		// Until now their files belonged to a process that might have come back.
-		w.proxy.OwnSockets(w.o.inherited.Owned(handover.Proxy))
-		if len(w.o.inherited.Owned(handover.Admin)) > 0 {
-			w.gate.Own(true)
-		}
-		w.log.Info("upgrade: the process before this one does not come back")
+		defer close(ended)
+		old.Run(w.adopt, func() {
+			w.probation.Store(false)
+			if !failed.Load() {
+				w.own()
+				w.log.Info("upgrade: the process before this one does not come back")
+			}
+		})
 		return nil
 	})
 	return func(orderly bool) {
@@ -51,7 +46,16 @@ func (w *instance) takeOver(start func(func(context.Context) error)) (stop func(
 			old.Leaving()
 		}
 		old.Close()
-		<-over
+		<-ended
+	}
+}
+
+// own makes the files of inherited unix sockets go with this process. Until now
+// they belonged to one that might have come back.
+func (w *instance) own() {
+	w.proxy.OwnSockets(w.o.inherited.Owned(handover.Proxy))
+	if len(w.o.inherited.Owned(handover.Admin)) > 0 {
+		w.gate.Own(true)
 	}
 }
 

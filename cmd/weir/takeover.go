@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,9 +29,10 @@ type takeover struct {
 	began time.Time
 	steps chan admin.UpgradeStep // has room for all
 
-	child *handover.Child
-	build string            // what the child says it is
-	kept  []handover.Socket // descriptors of what the child listens on
+	child  *handover.Child
+	proven atomic.Bool       // this process does not come back
+	build  string            // what the child says it is
+	kept   []handover.Socket // descriptors of what the child listens on
 }
 
 // run goes through the upgrade. ctx ends when this process is told to leave. It
@@ -58,6 +60,7 @@ func (a *takeover) run(ctx context.Context) bool {
 		a.comeBack(err.Error() + "; this process serves again")
 		return false
 	}
+	a.proven.Store(true)
 	a.child.Proven()
 	if ctx.Err() != nil {
 		stop() // the way out is that of any process that is told to leave
@@ -67,6 +70,7 @@ func (a *takeover) run(ctx context.Context) bool {
 	a.tell(admin.UpgradeDone, "")
 	a.release() // it would hold the address otherwise, with nobody who accepts
 	<-drained
+	a.child.Release()
 	close(a.gone)
 	return true
 }
@@ -152,8 +156,8 @@ func (a *takeover) standAside() (stop func(), drained <-chan struct{}) {
 	w.gate.Aside()
 	w.proxy.HandOver(func(key string, r loop.Resting) error {
 		err := a.child.Give(handover.Conn{Key: key, FD: r.FD, Remote: r.Remote, Local: r.Local, Tag: r.Tag, Left: r.Left})
-		if errors.Is(err, handover.ErrBusy) {
-			return loop.ErrLater
+		if err != nil && (!a.proven.Load() || errors.Is(err, handover.ErrBusy)) {
+			return loop.ErrLater // if the child is gone, the connection is needed here
 		}
 		return err
 	})

@@ -84,10 +84,10 @@ func (c *Child) How() string { return c.how }
 func (c *Child) Give(conn Conn) error { return c.ch.send(conn.message(), conn.FD) }
 
 // Proven tells it that this process will not come back.
-func (c *Child) Proven() {
-	_ = c.ch.send(message{Type: proven}) // if it is gone, so be it
-	c.ch.close()
-}
+func (c *Child) Proven() { _ = c.ch.send(message{Type: proven}) } // if it is gone, so be it
+
+// Release says that no more connections come.
+func (c *Child) Release() { c.ch.close() }
 
 // Kill ends it and waits for that.
 func (c *Child) Kill() {

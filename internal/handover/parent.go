@@ -19,16 +19,19 @@ func (p *Parent) Leaving() {
 }
 
 // Run hands connections that the parent gives away to adopt, which owns their
-// descriptors, until the parent says that it will not come back, or is gone.
-func (p *Parent) Run(adopt func(Conn)) {
+// descriptors, until the parent has given all, or Close. It calls over once, when
+// the parent will not come back any more.
+func (p *Parent) Run(adopt func(Conn), over func()) {
 	defer p.Close()
+	over = sync.OnceFunc(over)
+	defer over()
 	for {
 		m, fd, err := p.ch.receive()
 		switch {
 		case err != nil:
 			return
 		case m.Type == proven && fd < 0:
-			return
+			over()
 		case m.Type == rest && fd >= 0:
 			adopt(m.conn(fd))
 		case fd >= 0:

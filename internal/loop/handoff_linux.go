@@ -26,6 +26,13 @@ func (ln *Listener) Dup() (int, error) {
 	return fd, os.NewSyscallError("fcntl", err)
 }
 
+// Dup is r with a descriptor of its own.
+func (r Resting) Dup() (Resting, error) {
+	fd, err := unix.FcntlInt(uintptr(r.FD), unix.F_DUPFD_CLOEXEC, 0)
+	r.FD = fd
+	return r, os.NewSyscallError("fcntl", err)
+}
+
 func (ln *Listener) portable() bool { return ln.nl != nil }
 
 // forgetEvents takes c out of epoll, in which the socket would stay when our
