@@ -51,6 +51,7 @@ func serve(ctx context.Context, o serveOptions, signals <-chan os.Signal) error 
 			return err
 		case sig := <-signals:
 			switch {
+			case sig == syscall.SIGHUP && w.upgrader.passOn(sig):
 			case sig == syscall.SIGHUP:
 				w.reload(ctx)
 			case sig == syscall.SIGUSR2:

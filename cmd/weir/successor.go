@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -19,9 +20,9 @@ func (w *instance) takeOver(start func(func(context.Context) error)) (stop func(
 	if left := w.o.inherited.Drop(); len(left) > 0 {
 		w.log.Warn("sockets were passed that no listener uses: they are closed", zap.Strings("addresses", left))
 	}
-	w.notified(w.o.notifier.Ready(w.serves()))
 	old := w.o.inherited.Replaces()
 	if old == nil {
+		w.notified(w.o.notifier.Ready(w.serves()))
 		return func(bool) {}
 	}
 	if err := old.Ready(thisBuild().String()); err != nil {
@@ -35,6 +36,8 @@ func (w *instance) takeOver(start func(func(context.Context) error)) (stop func(
 			w.probation.Store(false)
 			if !failed.Load() {
 				w.own()
+				w.notified(w.o.notifier.Main(os.Getpid()))
+				w.notified(w.o.notifier.Ready(w.serves()))
 				w.log.Info("upgrade: the process before this one does not come back")
 			}
 		})

@@ -38,8 +38,9 @@ type takeover struct {
 // run goes through the upgrade. ctx ends when this process is told to leave. It
 // reports whether this process is done.
 func (a *takeover) run(ctx context.Context) bool {
+	w := a.w
 	defer a.release()
-	if err := a.w.control.HandOver(ctx); err != nil {
+	if err := w.control.HandOver(ctx); err != nil {
 		a.tell(admin.UpgradeFailed, err.Error())
 		return false
 	}
@@ -53,14 +54,19 @@ func (a *takeover) run(ctx context.Context) bool {
 		return false
 	}
 	stop, drained := a.standAside()
+	w.upgrader.successor.Store(a.child)
 	a.tell(admin.UpgradeReady, "")
 	if err := a.watch(ctx); err != nil {
+		w.upgrader.successor.Store(nil)
 		stop()
 		<-drained
 		a.comeBack(err.Error() + "; this process serves again")
 		return false
 	}
 	a.proven.Store(true)
+	// Not before: a service manager ends the service with the process that counts,
+	// and this one could not come back. And by this one, before it is gone.
+	w.notified(w.o.notifier.Main(a.child.PID))
 	a.child.Proven()
 	if ctx.Err() != nil {
 		stop() // the way out is that of any process that is told to leave

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"weir/internal/admin"
+	"weir/internal/handover"
 )
 
 // upgrader replaces this process by a new one of the same program, which may
@@ -18,6 +20,8 @@ type upgrader struct {
 	w       *instance
 	gone    chan struct{} // closed when this process was replaced for good
 	running sync.WaitGroup
+
+	successor atomic.Pointer[handover.Child] // that serves in this process's place
 
 	mu    sync.Mutex
 	ctx   context.Context // until the process is told to leave; nil: it does not serve yet, or not any more
@@ -74,6 +78,19 @@ func (u *upgrader) signalled() {
 	if _, err := u.begin(admin.UpgradeOptions{ReadyTimeout: admin.DefaultReadyTimeout, Probation: admin.DefaultProbation}); err != nil {
 		u.w.log.Warn("no upgrade", zap.Error(err))
 	}
+}
+
+// passOn gives a signal to the process that serves in this one's place. It
+// reports false if there is none.
+func (u *upgrader) passOn(sig os.Signal) bool {
+	if u == nil {
+		return false
+	}
+	child := u.successor.Load()
+	if child != nil {
+		child.Signal(sig)
+	}
+	return child != nil
 }
 
 // begin starts an upgrade unless something speaks against it.

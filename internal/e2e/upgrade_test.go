@@ -344,13 +344,37 @@ func TestUpgradeRolledBack(t *testing.T) {
 	w.terminate()
 }
 
-// A new process that is told to leave on probation is not missed.
-func TestUpgradeAndLeave(t *testing.T) {
+// SIGUSR2. Who knows only the old process still reaches the new one with a
+// SIGHUP; and a new one that is told to leave on probation is not missed.
+func TestUpgradeBySignal(t *testing.T) {
 	backend := testkit.NewBackend(t, testkit.Answer(200, "ok"))
 	w := installed(t, simple(backend.Addr()))
-	_, steps := w.upgrade()
-	_ = syscall.Kill(steps[len(steps)-1].PID, syscall.SIGTERM)
-	w.follow(steps[len(steps)-1].PID)
+	said := func(text string) (line string) {
+		t.Helper()
+		eventually(t, 20*time.Second, "the log says "+text, func() bool {
+			for line = range strings.Lines(w.output()) {
+				if strings.Contains(line, text) {
+					return true
+				}
+			}
+			return false
+		})
+		return line
+	}
+	_ = w.cmd.Process.Signal(syscall.SIGUSR2)
+	var served struct {
+		Pid int `json:"new_pid"`
+	}
+	if err := json.Unmarshal([]byte(said("upgrade: the new process serves")), &served); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.cmd.Process.Signal(syscall.SIGHUP)
+	said("configuration unchanged")
+	_ = w.cmd.Process.Signal(syscall.SIGUSR2)
+	said("an upgrade is under way")
+
+	_ = syscall.Kill(served.Pid, syscall.SIGTERM)
+	w.follow(served.Pid)
 	w.awaitExit(20 * time.Second)
 	if c, err := net.Dial("tcp", w.listen); err == nil {
 		_ = c.Close()
@@ -414,7 +438,7 @@ func TestServiceManager(t *testing.T) {
 	w.exited = exited
 	go func(cmd *exec.Cmd) { exited <- cmd.Wait() }(w.cmd)
 
-	hear(fmt.Sprintf("MAINPID=%d\n", w.cmd.Process.Pid), "READY=1\n")
+	hear("READY=1\n")
 	if r := early.Read("GET"); r.Status != 200 || r.Body != "ok" {
 		t.Errorf("the client that came before Weir got %v", r)
 	}
@@ -422,21 +446,19 @@ func TestServiceManager(t *testing.T) {
 	hear("RELOADING=1\n", "MONOTONIC_USEC=")
 	hear("READY=1\n")
 
-	// The program was started as what the shell script executed: binary.
-	_ = w.cmd.Process.Signal(syscall.SIGUSR2)
-	b := make([]byte, 4096)
-	_ = heard.SetReadDeadline(time.Now().Add(20 * time.Second))
-	n, err := heard.Read(b)
-	_, after, _ := strings.Cut(string(b[:n]), "MAINPID=")
-	pid, _ := strconv.Atoi(strings.SplitN(after, "\n", 2)[0])
-	if err != nil || pid == 0 || pid == w.cmd.Process.Pid {
-		t.Fatalf("after SIGUSR2 heard %q, %v", b[:n], err)
+	code, steps := w.upgrade("--probation", "200ms", "--wait")
+	if code != 0 {
+		t.Fatalf("exit code %d, %+v", code, steps)
 	}
+	pid := steps[len(steps)-1].PID
+	hear(fmt.Sprintf("MAINPID=%d\n", pid)) // by the old one, before it is gone
+	hear(fmt.Sprintf("MAINPID=%d\n", pid))
+	hear("READY=1\n")
 	if r := early.Get("/"); r.Status != 200 || r.Body != "ok" {
 		t.Errorf("its connection, which was at rest, got %v", r)
 	}
+	w.follow(pid)
 	_ = syscall.Kill(pid, syscall.SIGTERM)
 	hear("STOPPING=1\n")
-	w.follow(pid)
 	w.awaitExit(20 * time.Second)
 }

@@ -89,6 +89,9 @@ func (c *Child) Proven() { _ = c.ch.send(message{Type: proven}) } // if it is go
 // Release says that no more connections come.
 func (c *Child) Release() { c.ch.close() }
 
+// Signal sends it a signal, if it is there still.
+func (c *Child) Signal(s os.Signal) { _ = c.process.Signal(s) }
+
 // Kill ends it and waits for that.
 func (c *Child) Kill() {
 	_ = c.process.Kill() // gone already: as good

@@ -21,10 +21,12 @@ func (n Notifier) Wanted() bool { return n.socket != "" }
 // notifyTimeout bounds the wait for a service manager that does not read.
 const notifyTimeout = time.Second
 
-// Ready says that this process serves, and is the one that counts.
-func (n Notifier) Ready(status string) error {
-	return n.send(fmt.Sprintf("MAINPID=%d", os.Getpid()), "READY=1", "STATUS="+status)
-}
+// Ready says that the service serves.
+func (n Notifier) Ready(status string) error { return n.send("READY=1", "STATUS="+status) }
+
+// Main says which process is the service from now on: when it ends, the service
+// does.
+func (n Notifier) Main(pid int) error { return n.send(fmt.Sprintf("MAINPID=%d", pid)) }
 
 // Reloading says that the configuration is read; Ready follows.
 func (n Notifier) Reloading() error {
