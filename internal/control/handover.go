@@ -39,10 +39,11 @@ func (c *Controller) TakeBack(ctx context.Context, why string, reopen func() err
 			return struct{}{}, nil
 		}
 		var failed error
+		what := "failed"
 		if reopen != nil {
-			failed = reopen()
+			what, failed = "rolled_back", reopen()
 		}
-		c.events.send(Event{Kind: "upgrade", What: "rolled_back", Version: c.current.Load().version.Number, Cause: why})
+		c.events.send(Event{Kind: "upgrade", What: what, Version: c.current.Load().version.Number, Cause: why})
 		if err := c.history.Reclaim(); err != nil {
 			return struct{}{}, errors.Join(failed, fmt.Errorf("configuration changes stay refused until a restart: %w", err))
 		}
