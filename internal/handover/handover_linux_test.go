@@ -259,7 +259,7 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer CloseFD(packets)
-	f(uintptr(packets), address, "socket activation: descriptor 3 (web): Weir needs a stream socket that listens: ListenStream=, Accept=no")
+	f(uintptr(packets), address, "socket activation: descriptor 3 (web): it is no stream socket that listens: the unit needs ListenStream= and Accept=no")
 }
 
 // Sockets that were passed to somebody else are not ours.

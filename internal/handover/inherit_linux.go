@@ -2,6 +2,7 @@ package handover
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -82,7 +83,7 @@ func boundTo(fd int) (string, error) {
 		return "", os.NewSyscallError("getsockopt", err)
 	}
 	if kind != syscall.SOCK_STREAM || listens == 0 {
-		return "", fmt.Errorf("Weir needs a stream socket that listens: ListenStream=, Accept=no")
+		return "", errors.New("it is no stream socket that listens: the unit needs ListenStream= and Accept=no")
 	}
 	sa, err := syscall.Getsockname(fd)
 	if err != nil {
