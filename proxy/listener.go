@@ -122,7 +122,10 @@ func (s *Server) bind(l *config.Listener) (*listener, error) {
 	if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
 		network, address = "unix", path
 	}
-	socket, err := s.group.Listen(network, address)
+	socket, err := s.inherited(l)
+	if socket == nil && err == nil {
+		socket, err = s.group.Listen(network, address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listener %s: cannot listen on %s: %w", l.Name, l.Address, hint(err))
 	}

@@ -22,6 +22,7 @@ type Options struct {
 	Log       *zap.Logger // nil: none
 	AccessLog *zap.Logger // nil: none, whatever the configuration says
 	Dir       string      // where relative names in the configuration start; "": the working directory
+	Inherit   Inherit     // sockets that somebody else has bound; nil: there are none
 }
 
 // Server is the data plane. One goroutine prepares and commits snapshots
@@ -45,11 +46,12 @@ type Server struct {
 
 	mu        sync.Mutex // Prepare, Commit, Shutdown and Status; never the request path
 	listeners map[string]*listener
+	inherit   Inherit
 }
 
 // New makes a server that listens nowhere until a snapshot is committed.
 func New(o Options) *Server {
-	s := &Server{group: o.Group, metrics: o.Metrics, log: o.Log, dir: o.Dir, listeners: make(map[string]*listener)}
+	s := &Server{group: o.Group, metrics: o.Metrics, log: o.Log, dir: o.Dir, inherit: o.Inherit, listeners: make(map[string]*listener)}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}

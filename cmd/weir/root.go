@@ -80,6 +80,7 @@ Exit codes: 0 done, 1 refused or failed, 2 there are differences (plan, diff),
 		checkCommand(), planCommand(), applyCommand(),
 		historyCommand(), showCommand(), diffCommand(), rollbackCommand(), unpinCommand(), confirmCommand(), trialCommand(), replayCommand(),
 		statusCommand(), drainCommand(), maintainCommand(), readyCommand(),
+		upgradeCommand(),
 		benchCommand(), versionCommand(),
 	)
 	return root

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"weir/internal/handover"
 )
 
 // gcPercent trades memory for CPU: Weir's heap is small and steady, and
@@ -31,7 +33,8 @@ object a line.
 A file that is wrong does not keep Weir from starting: it runs the newest good
 version and says so. --strict exits instead.
 
-SIGHUP reads the file again. SIGTERM and SIGINT stop accepting, finish the
+SIGHUP reads the file again. SIGUSR2 is weir upgrade: the program, which may have
+been replaced on disk, takes over in a new process. SIGTERM and SIGINT stop accepting, finish the
 requests that run, then leave; a second one leaves at once (exit code 1).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,8 +48,15 @@ requests that run, then leave; a second one leaves at once (exit code 1).`,
 			}
 			// Before anything else: a SIGHUP would end a process that is not listening.
 			signals := make(chan os.Signal, 8)
-			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 			defer signal.Stop(signals)
+			if o.program, err = handover.Program(); err != nil {
+				return err
+			}
+			if o.inherited, err = handover.Inherit(); err != nil {
+				return err
+			}
+			o.args, o.notifier = os.Args[1:], handover.NewNotifier()
 			return serve(cmd.Context(), o, signals)
 		},
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"weir/internal/handover"
 )
 
 // serveOptions are the flags of weir run, and where its logs go.
@@ -20,6 +22,11 @@ type serveOptions struct {
 
 	stdout io.Writer // access log
 	stderr io.Writer // system log
+
+	program   string              // that is executed for an upgrade, with args; empty: there is none
+	args      []string            // of this process
+	inherited *handover.Inherited // nil: nothing is
+	notifier  handover.Notifier
 }
 
 // errLeave ends serve at once: a second signal has come.
@@ -44,8 +51,11 @@ func serve(ctx context.Context, o serveOptions, signals <-chan os.Signal) error 
 			return err
 		case sig := <-signals:
 			switch {
+			case sig == syscall.SIGHUP && w.upgrader.passOn(sig):
 			case sig == syscall.SIGHUP:
-				w.control.Kick()
+				w.reload(ctx)
+			case sig == syscall.SIGUSR2:
+				w.upgrader.signalled()
 			case ctx.Err() == nil:
 				w.log.Info("told to leave: finishing what runs", zap.Stringer("signal", sig), zap.Duration("grace", o.grace))
 				cancel()
@@ -61,4 +71,21 @@ func serve(ctx context.Context, o serveOptions, signals <-chan os.Signal) error 
 			}
 		}
 	}
+}
+
+// reload reads the configuration file, and tells a service manager of both ends
+// of that. A signal that comes meanwhile is not lost.
+func (w *instance) reload(ctx context.Context) {
+	if !w.o.notifier.Wanted() || w.reloading.Swap(true) {
+		w.control.Kick()
+		return
+	}
+	w.notified(w.o.notifier.Reloading())
+	go func() {
+		_ = w.control.Reload(ctx) // an error says that Weir is ending
+		w.reloading.Store(false)
+		if ctx.Err() == nil {
+			w.notified(w.o.notifier.Ready(w.serves()))
+		}
+	}()
 }

@@ -36,6 +36,10 @@ type Options struct {
 	// Addr is where the API is served. On loopback the Host header must name
 	// loopback too; nil leaves that check out.
 	Addr net.Addr
+
+	// Upgrade begins to replace this process and delivers what comes of it; the
+	// channel is closed at the end and holds all steps. nil: it cannot be done.
+	Upgrade func(UpgradeOptions) (<-chan UpgradeStep, error)
 }
 
 // api is the state behind the handlers: all of it is set once by New.
@@ -45,6 +49,7 @@ type api struct {
 	log      *zap.Logger
 	token    func() (string, error)
 	ready    func() bool
+	upgrader func(UpgradeOptions) (<-chan UpgradeStep, error)
 	loopback bool
 	beats    beatLog
 }
@@ -64,6 +69,7 @@ func New(o Options) http.Handler {
 		log:      o.Log,
 		token:    o.Token,
 		ready:    o.Ready,
+		upgrader: o.Upgrade,
 		loopback: isLoopback(o.Addr),
 	}
 	if a.log == nil {
@@ -96,6 +102,7 @@ func (a *api) routes() map[string]methods {
 		"/v1/trial":                             {"GET": a.trial, "POST": a.endTrial},
 		"/v1/replay":                            {"POST": a.replay},
 		"/v1/recorded":                          {"GET": a.secret(a.recorded)},
+		"/v1/upgrade":                           {"POST": a.upgrade},
 		"/v1/events":                            {"GET": a.events},
 		"/metrics":                              {"GET": a.exposition},
 		"/livez":                                {"GET": a.livez},

@@ -95,6 +95,9 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *zap.Logger
 		// Streams of events end with ctx; Shutdown alone would wait for them.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
+	if g, ok := ln.(*Gate); ok {
+		g.follow(func(aside bool) { s.SetKeepAlivesEnabled(!aside) })
+	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+
+	"weir/internal/control"
 )
 
 // problemTypes prefixes the type of every problem that is more than its HTTP
@@ -58,6 +60,9 @@ func asProblem(err error) *problem {
 	var p *problem
 	if errors.As(err, &p) {
 		return p
+	}
+	if errors.Is(err, control.ErrHandedOver) {
+		return newProblem(http.StatusServiceUnavailable, "upgrading", err.Error()).titled("An upgrade is under way")
 	}
 	return newProblem(http.StatusInternalServerError, "", err.Error())
 }

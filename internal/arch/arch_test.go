@@ -49,11 +49,12 @@ const (
 // there is one way to read it. Leaves return errors and events: none of them logs.
 var table = map[string]row{
 	// machinery that knows nothing of load balancing
-	"internal/loop":    {others: []string{sys}, guarded: []string{"unsafe"}},
-	"internal/route":   {},
-	"internal/history": {},
-	"internal/metrics": {others: []string{prometheus}, guarded: []string{"net/http"}},
-	"internal/config":  {others: []string{yaml, fsnotify}},
+	"internal/loop":     {others: []string{sys}, guarded: []string{"unsafe"}},
+	"internal/route":    {},
+	"internal/history":  {},
+	"internal/metrics":  {others: []string{prometheus}, guarded: []string{"net/http"}},
+	"internal/config":   {others: []string{yaml, fsnotify}},
+	"internal/handover": {others: []string{sys}}, // sockets from one process to the next
 
 	// what a request can meet on its way, each a thing of its own
 	"internal/basicauth":  {others: []string{bcrypt}},
@@ -116,7 +117,7 @@ var table = map[string]row{
 var everything = []string{
 	"internal/loop", "internal/route", "internal/history", "internal/metrics", "internal/config",
 	"internal/basicauth", "internal/cidr", "internal/compress", "internal/proxyproto", "internal/ratelimit",
-	"health", "pool", "proxy", "internal/control", "internal/admin",
+	"health", "pool", "proxy", "internal/control", "internal/admin", "internal/handover",
 }
 
 // These names say nothing about what is inside, and so anything ends up there.

@@ -111,6 +111,7 @@ type Controller struct {
 
 	stickyKey ownKey        // the same writers
 	committed time.Duration // what the latest commit took; the same writers
+	away      bool          // another process is the writer (HandOver); the goroutine of Run
 
 	jobs  chan func(context.Context)
 	kicks chan struct{}
@@ -206,7 +207,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.guardTick(ctx, time.Now())
 			guard.Reset(c.guardDue())
 		case <-c.kicks:
-			c.reread(ctx, Origin{Kind: "signal"}) // the verdict is in the log
+			c.kicked(ctx)
 			guard.Reset(c.guardDue())
 		case <-ctx.Done():
 			return nil
@@ -307,8 +308,20 @@ func (c *Controller) Unpin(ctx context.Context, o Origin) (Verdict, error) {
 	return ask(ctx, c, func(ctx context.Context) (Verdict, error) { return c.unpin(ctx, o), nil })
 }
 
-// ask runs fn on the writer's goroutine and returns what it returns.
+// ask runs fn on the writer's goroutine and returns what it returns. While
+// another process is the writer the error is ErrHandedOver.
 func ask[T any](ctx context.Context, c *Controller, fn func(context.Context) (T, error)) (T, error) {
+	return do(ctx, c, func(ctx context.Context) (T, error) {
+		if c.away {
+			var none T
+			return none, ErrHandedOver
+		}
+		return fn(ctx)
+	})
+}
+
+// do is ask for what is done in any case.
+func do[T any](ctx context.Context, c *Controller, fn func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error

@@ -228,6 +228,9 @@ func (c *Controller) guardDue() time.Duration {
 
 // guardTick looks at what is watched, and acts.
 func (c *Controller) guardTick(ctx context.Context, now time.Time) {
+	if c.away {
+		return
+	}
 	c.unconfirmed(ctx, now)
 	c.trialTick(ctx, now)
 	c.thawTick(ctx, now)

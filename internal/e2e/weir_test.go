@@ -43,13 +43,14 @@ func TestMain(m *testing.M) {
 // weir is one installation: a directory with a configuration and a history,
 // and the process that runs it, if any.
 type weir struct {
-	t      *testing.T
-	dir    string
-	config string // path
-	listen string // address of the listener that configurations call LISTEN
-	cmd    *exec.Cmd
-	exited chan error
-	admin  *http.Client
+	t       *testing.T
+	dir     string
+	program string // path of the binary
+	config  string // path
+	listen  string // address of the listener that configurations call LISTEN
+	cmd     *exec.Cmd
+	exited  chan error
+	admin   *http.Client
 }
 
 // install writes the configuration, in which LISTEN and ADMIN stand for
@@ -61,7 +62,7 @@ func install(t *testing.T, yaml string) *weir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &weir{t: t, dir: dir, config: filepath.Join(dir, "weir.yaml"), listen: freeAddress(t)}
+	w := &weir{t: t, dir: dir, program: binary, config: filepath.Join(dir, "weir.yaml"), listen: freeAddress(t)}
 	w.admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -118,7 +119,7 @@ func (w *weir) run(args ...string) {
 		w.t.Fatal(err)
 	}
 	defer out.Close()
-	w.cmd = exec.Command(binary, append([]string{"run", "-c", w.config}, args...)...)
+	w.cmd = exec.Command(w.program, append([]string{"run", "-c", w.config}, args...)...)
 	w.cmd.Stdout, w.cmd.Stderr = out, out
 	if err := w.cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -23,6 +23,9 @@ func Hash(source []byte) string {
 func (s *Store) Append(v Version, source []byte) (Version, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.lock == nil {
+		return Version{}, ErrReleased
+	}
 	v.Number = s.nextNumber()
 	v.Hash, v.Size = Hash(source), len(source)
 	v.Time = time.Now().UTC().Truncate(time.Millisecond)
@@ -85,6 +88,9 @@ func (s *Store) Judge(n int, g Guard) error {
 func (s *Store) amend(n int, change func(*Version)) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.lock == nil {
+		return ErrReleased
+	}
 	s.mu.RLock()
 	i, ok := s.find(n)
 	var v Version

@@ -98,7 +98,7 @@ type State struct {
 // called from any goroutine; changes happen one after another.
 type Store struct {
 	dir  string
-	lock *os.File
+	lock *os.File // nil: another process may have the directory; guarded by writing
 	disk disk
 
 	writing sync.Mutex // taken by whoever changes files, before mu
@@ -138,9 +138,10 @@ func open(dir string, keep int, d disk) (*Store, error) {
 
 // Close releases the directory. The Store must not be used afterwards.
 func (s *Store) Close() error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	return s.lock.Close() // closing the descriptor gives the lock back
+	if err := s.Release(); !errors.Is(err, ErrReleased) {
+		return err
+	}
+	return nil
 }
 
 // Dir is the directory that Open was given.
@@ -199,6 +200,9 @@ func (s *Store) State() State {
 func (s *Store) SetState(st State) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.lock == nil {
+		return ErrReleased
+	}
 	st.Since, st.ConfirmBy = st.Since.UTC(), st.ConfirmBy.UTC()
 	data, err := encode(st)
 	if err != nil {

@@ -14,6 +14,9 @@ import (
 func (s *Store) KeepOnce(name string, data []byte) ([]byte, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.lock == nil {
+		return nil, ErrReleased
+	}
 	path := filepath.Join(s.dir, name)
 	kept, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -191,7 +191,7 @@ func (l *Loop) adopt(c *Conn) {
 	}
 	c.opened()
 	c.parked = true
-	if first := c.ln.first.Load(); first > 0 {
+	if first := c.ln.first.Load(); first > 0 && c.idleAt == 0 { // it may have been silent elsewhere
 		c.idleAt = l.now + first
 	}
 	c.arm()

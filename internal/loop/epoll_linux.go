@@ -190,6 +190,17 @@ func (ep *epoll) listen(ln *Listener) error {
 	return unix.EpollCtl(ep.fd, unix.EPOLL_CTL_ADD, ln.fd, &ev)
 }
 
+// hide takes the socket out of all loops. Closing it would not: another process
+// may share it, and epoll would go on to wake us for connections that it takes.
+func (s socket) hide(ln *Listener) {
+	if s.nl != nil {
+		return
+	}
+	for _, l := range ln.g.loops {
+		_ = unix.EpollCtl(l.poll.(*epoll).fd, unix.EPOLL_CTL_DEL, s.fd, nil) // a loop that pauses has done so
+	}
+}
+
 // accept takes what waits at listener id.
 func (ep *epoll) accept(id int32) {
 	ln := ep.l.g.listener(id)

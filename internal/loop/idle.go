@@ -19,7 +19,7 @@ type IdleOwner interface{ Spoiled(c *Conn) }
 // without deadlines. If nothing comes for limit in all (0: no limit), c is
 // closed, or, if limit is not longer than quiet, ReadIdle returns
 // os.ErrDeadlineExceeded. When c's listener is closed and nothing waits to be
-// read, it returns io.EOF. Only accepted connections can be parked; a dialed one
+// read, it returns io.EOF, or ErrParked if somebody else has it now (HandOff). Only accepted connections can be parked; a dialed one
 // waits for limit.
 func (c *Conn) ReadIdle(p []byte, quiet, limit time.Duration) (int, error) {
 	co := c.l.current()
@@ -31,18 +31,24 @@ func (c *Conn) ReadIdle(p []byte, quiet, limit time.Duration) (int, error) {
 		parks := c.ln != nil && (limit <= 0 || quiet < limit)
 		switch {
 		case c.ln != nil && c.ln.closed.Load():
-			return 0, io.EOF
+			switch c.offer(max(limit-waited, 0)) {
+			case taken:
+				return 0, ErrParked
+			case keepIt:
+				return 0, io.EOF
+			}
+			c.idleAt = c.l.now + int64(offerAgain)
 		case parks && waited >= quiet:
 			c.park(start, limit)
 			return 0, ErrParked
 		case limit > 0 && waited >= limit:
 			return 0, os.ErrDeadlineExceeded
-		}
-		c.idleAt = 0
-		if parks {
+		case parks:
 			c.idleAt = start + int64(quiet)
-		} else if limit > 0 {
+		case limit > 0:
 			c.idleAt = start + int64(limit)
+		default:
+			c.idleAt = 0
 		}
 		c.quiet = true
 		err := c.awaitRead(co)

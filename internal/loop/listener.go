@@ -27,6 +27,7 @@ type Listener struct {
 
 	handle atomic.Pointer[func(*Conn)]
 	first  atomic.Int64 // ns a new connection may be silent; 0: for ever
+	give   atomic.Pointer[func(Resting) error]
 	conns  atomic.Int64
 	closed atomic.Bool
 	served atomic.Bool // Serve was called
@@ -49,15 +50,26 @@ func (g *Group) Listen(network, address string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln := &Listener{g: g, network: network, addr: nl.Addr()}
+	path := ""
+	if network == "unix" && address != "" && address[0] != '@' {
+		path = address
+	}
+	return g.makeListener(nl, path)
+}
+
+// Inherit makes a Listener of nl, which somebody else has bound, and takes nl
+// over. The file of a unix socket stays when the Listener is closed, unless Own
+// is called.
+func (g *Group) Inherit(nl net.Listener) (*Listener, error) { return g.makeListener(nl, "") }
+
+func (g *Group) makeListener(nl net.Listener, path string) (*Listener, error) {
+	ln := &Listener{g: g, network: nl.Addr().Network(), addr: nl.Addr(), path: path}
 	if u, ok := nl.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // we take the socket from u and remove the file ourselves
-		if address != "" && address[0] != '@' {
-			ln.path = address
-		}
 	}
+	var err error
 	if ln.socket, err = newSocket(nl, g.o.Portable); err != nil {
-		return nil, fmt.Errorf("listen %s %s: %w", network, address, err)
+		return nil, fmt.Errorf("listen %s %s: %w", ln.network, ln.addr, err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -120,7 +132,7 @@ func (ln *Listener) SetHandler(handle func(*Conn)) { ln.handle.Store(&handle) }
 func (ln *Listener) Conns() int { return int(ln.conns.Load()) }
 
 // CloseIdle closes connections that are parked or, if ln is closed, wait
-// in ReadIdle. It returns at once; the loops do it as soon as they get to it.
+// in ReadIdle; what HandOff was given takes them instead. It returns at once; the loops do it as soon as they get to it.
 // Connections of a closed listener that would park later are closed anyway.
 func (ln *Listener) CloseIdle() {
 	for _, l := range ln.g.loops {
@@ -129,8 +141,10 @@ func (ln *Listener) CloseIdle() {
 				switch {
 				case c == nil || c.ln != ln:
 				case c.parked:
-					c.closed.Store(true)
-					c.release()
+					if c.offer(c.left()) != askLater {
+						c.closed.Store(true)
+						c.release()
+					}
 				case c.quiet:
 					c.wakeReader() // ReadIdle looks whether ln is closed
 				}
@@ -150,6 +164,9 @@ func (ln *Listener) Close() error {
 	ln.g.mu.Unlock()
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
+	if ln.served.Load() {
+		ln.socket.hide(ln)
+	}
 	return errors.Join(ln.unlink(), ln.socket.close())
 }
 

@@ -28,4 +28,5 @@ type socket struct{ nl net.Listener }
 func newSocket(nl net.Listener, _ bool) (socket, error) { return socket{nl}, nil }
 
 func (s socket) serve(ln *Listener) { ln.g.wg.Go(func() { ln.acceptPortable(s.nl) }) }
+func (s socket) hide(*Listener)     {}
 func (s socket) close() error       { return s.nl.Close() }
