@@ -78,7 +78,7 @@ Exit codes: 0 done, 1 refused or failed, 2 there are differences (diff),
 	root.AddCommand(
 		runCommand(), demoCommand(),
 		checkCommand(), applyCommand(),
-		historyCommand(), showCommand(), diffCommand(), rollbackCommand(), unpinCommand(), confirmCommand(), trialCommand(), replayCommand(),
+		historyCommand(), showCommand(), diffCommand(), rollbackCommand(), unpinCommand(), confirmCommand(), freezeCommand(), thawCommand(), trialCommand(), replayCommand(),
 		statusCommand(), drainCommand(), maintainCommand(), readyCommand(),
 		benchCommand(), versionCommand(),
 	)

@@ -91,6 +91,8 @@ func (a *api) routes() map[string]methods {
 		"/v1/rollback":                          {"POST": a.rollback},
 		"/v1/unpin":                             {"POST": a.unpin},
 		"/v1/confirm":                           {"POST": a.confirm},
+		"/v1/freeze":                            {"POST": a.freeze},
+		"/v1/thaw":                              {"POST": a.thaw},
 		"/v1/trial":                             {"GET": a.trial, "POST": a.endTrial},
 		"/v1/replay":                            {"POST": a.replay},
 		"/v1/recorded":                          {"GET": a.secret(a.recorded)},

@@ -49,14 +49,14 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	if hash == run.version.Hash {
 		return c.unchanged(disk, o)
 	}
+	if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
+		return c.refuseUndone(*bad, disk, o, fromFile)
+	}
 	if !opts.Force && c.frozen(began) {
-		return c.hold(source, hash, o, fromFile)
+		return c.hold(disk, source, hash, o, fromFile)
 	}
 	if c.trial != nil {
 		return c.fail(disk, o, fromFile, errTrial)
-	}
-	if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
-		return c.refuseUndone(*bad, disk, o, fromFile)
 	}
 	v, err := c.carry(ctx, change{
 		source: source, cfg: cfg, round: probeRound,
@@ -83,7 +83,7 @@ func (c *Controller) applyTried(ctx context.Context, source []byte, o Origin, op
 		return c.refuseUndone(*bad, file{}, o, false), nil
 	}
 	if !opts.Force && c.frozen(time.Now()) {
-		return c.hold(source, history.Hash(source), o, false), nil
+		return c.hold(file{}, source, history.Hash(source), o, false), nil
 	}
 	return c.try(ctx, source, cfg, o, opts)
 }

@@ -38,7 +38,9 @@ type baseline struct {
 type guard struct {
 	baselines map[routeName]*baseline
 	updated   time.Time
-	watch     *watch // nil: nothing is watched
+	watch     *watch         // nil: nothing is watched
+	retry     time.Time      // when to try again to undo what nobody confirmed
+	thawed    history.Freeze // the last one that ended by itself
 }
 
 // watch is changes under observation: the last one, and those before it that
@@ -184,7 +186,7 @@ func (c *Controller) watch(w *watch, n int) {
 
 // guardDue is how long the guard has nothing to look at.
 func (c *Controller) guardDue() time.Duration {
-	if c.guard.watch != nil || c.trial != nil || c.history.State().Unconfirmed != 0 || !c.history.State().Freeze.Until.IsZero() {
+	if c.guard.watch != nil || c.trial != nil || c.history.State().Unconfirmed != 0 || c.frozen(time.Now()) {
 		return guardEvery
 	}
 	return baselineEvery

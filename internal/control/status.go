@@ -110,6 +110,8 @@ func warnings(s Status) []string {
 	switch s.File.State {
 	case Rejected:
 		w = append(w, fmt.Sprintf("%s was rejected; version %d goes on", s.File.Path, s.Version))
+	case Held:
+		w = append(w, fmt.Sprintf("%s was edited and is held; version %d goes on", s.File.Path, s.Version))
 	case Missing:
 		w = append(w, fmt.Sprintf("%s is missing; version %d goes on", s.File.Path, s.Version))
 	}
@@ -117,8 +119,7 @@ func warnings(s Status) []string {
 		w = append(w, fmt.Sprintf("pinned, %s is ignored: %s", s.File.Path, s.Pinned.Reason))
 	}
 	if s.Frozen != nil {
-		w = append(w, fmt.Sprintf("frozen until %s: changes are recorded and not applied: %s",
-			s.Frozen.Until.Local().Format(time.DateTime), s.Frozen.Why))
+		w = append(w, fmt.Sprintf("%v: changes are recorded and not applied; weir thaw ends that", s.Frozen))
 	}
 	if s.Confirm != nil {
 		w = append(w, fmt.Sprintf("version %d is undone at %s unless it is confirmed: weir confirm",

@@ -204,10 +204,10 @@ func (c *Controller) trialTick(ctx context.Context, now time.Time) {
 			return
 		}
 	}
-	if now.Before(t.until) {
+	if now.Before(t.until) || c.frozen(now) { // in a freeze it stays where it is
 		return
 	}
-	if t.steps[0] == 100 {
+	if len(t.steps) == 0 || t.steps[0] == 100 {
 		c.promote(ctx)
 		return
 	}
@@ -302,6 +302,10 @@ func (c *Controller) EndTrial(ctx context.Context, promote bool, o Origin) (Verd
 			return c.refuse(ErrNoTrial.Error()), ErrNoTrial
 		case promote && c.trial.shadow:
 			return c.refuse("a shadow serves nobody: apply the file"), nil
+		case promote && c.frozen(time.Now()):
+			v := c.refuse(fmt.Sprintf("held as version %d: %v; weir thaw ends that", c.trial.version.Number, Frozen(c.history.State().Freeze)))
+			v.Result, v.Held = Held, c.trial.version.Number
+			return v, nil
 		case promote:
 			return c.promote(ctx), nil
 		}

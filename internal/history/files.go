@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,8 +63,8 @@ func parseVersion(n int, data []byte) (Version, error) {
 		return Version{}, fmt.Errorf("hash %q is not a SHA-256 in lower-case hex", v.Hash)
 	case v.Size < 0:
 		return Version{}, fmt.Errorf("size %d is negative", v.Size)
-	case v.Verdict != Applied && v.Verdict != RolledBack:
-		return Version{}, fmt.Errorf("verdict %q is neither %q nor %q", v.Verdict, Applied, RolledBack)
+	case !slices.Contains(verdicts, v.Verdict):
+		return Version{}, fmt.Errorf("verdict %q is none of %q", v.Verdict, verdicts)
 	case v.RollbackOf < 0 || v.RollbackOf >= n:
 		return Version{}, fmt.Errorf("rollback of version %d, which is not older", v.RollbackOf)
 	}

@@ -30,6 +30,8 @@ const (
 	Staged     = "staged"      // it is tried by some of the clients, and does not run yet
 )
 
+var verdicts = []string{Applied, RolledBack, Held, Staged}
+
 // ErrNotFound is returned for a version that is not, or no longer, kept.
 var ErrNotFound = errors.New("no such version")
 
