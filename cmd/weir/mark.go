@@ -22,6 +22,7 @@ type marking struct {
 	json    bool
 	wait    bool // drain only: until nothing is in flight
 	timeout time.Duration
+	last    lasting
 }
 
 // drainCommand takes a backend out of service and lets it finish.
@@ -63,6 +64,9 @@ func (m *marking) command(use, short, long string) *cobra.Command {
 	}
 	m.admin.bind(cmd)
 	cmd.Flags().BoolVar(&m.json, "json", false, "print JSON")
+	if m.as != pool.Ready {
+		m.last.bind(cmd)
+	}
 	return cmd
 }
 
@@ -77,7 +81,9 @@ func (m *marking) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]string{"admin": m.as.String()})
+	ask := map[string]any{"admin": m.as.String()}
+	m.last.into(ask)
+	body, err := json.Marshal(ask)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ Exit codes: 0 done, 1 refused or failed, 2 there are differences (diff),
 		runCommand(), demoCommand(),
 		checkCommand(), applyCommand(),
 		historyCommand(), showCommand(), diffCommand(), rollbackCommand(), unpinCommand(), confirmCommand(), freezeCommand(), thawCommand(), trialCommand(), replayCommand(),
-		statusCommand(), drainCommand(), maintainCommand(), readyCommand(),
+		statusCommand(), drainCommand(), maintainCommand(), readyCommand(), weightCommand(), overridesCommand(),
 		benchCommand(), versionCommand(),
 	)
 	return root

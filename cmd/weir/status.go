@@ -150,7 +150,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 		fmt.Fprintln(w)
 		err = errors.Join(err, printPools(w, s.Pools, now))
 	}
-	return err
+	return errors.Join(err, printOverrides(w, s.Override))
 }
 
 // printGuard tells what the guard watches, if anything.

@@ -93,6 +93,8 @@ func (a *api) routes() map[string]methods {
 		"/v1/confirm":                           {"POST": a.confirm},
 		"/v1/freeze":                            {"POST": a.freeze},
 		"/v1/thaw":                              {"POST": a.thaw},
+		"/v1/overrides":                         {"GET": a.overrides, "DELETE": a.clearOverrides},
+		"/v1/overrides/export":                  {"GET": a.secret(a.exportOverrides)},
 		"/v1/trial":                             {"GET": a.trial, "POST": a.endTrial},
 		"/v1/replay":                            {"POST": a.replay},
 		"/v1/recorded":                          {"GET": a.secret(a.recorded)},

@@ -107,7 +107,7 @@ func (c *Controller) carry(ctx context.Context, ch change, disk file) (history.V
 	if ch.guarded {
 		w = c.watchFrom(c.current.Load(), ch.cfg) // its "before" ends here
 	}
-	s.commit(v.Number)
+	s.commit(v.Number, c.enforce)
 	c.publish(ch, s, v, disk)
 	c.watch(w, v.Number)
 	return v, nil

@@ -99,6 +99,9 @@ type Controller struct {
 	notices sync.WaitGroup        // programs that are being told something
 	guarded atomic.Pointer[watch] // guard.watch, for readers
 
+	overrides overrides
+	pokes     chan struct{} // the guard's timer is to be set again
+
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
 
@@ -146,6 +149,7 @@ func New(o Options) (*Controller, error) {
 		o: o, log: o.Log, gauges: g, execs: health.NewExecLimit(0),
 		jobs:    make(chan func(context.Context)),
 		kicks:   make(chan struct{}, 1),
+		pokes:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 	}
 	if err := o.Metrics.Prometheus().Register(pool.NewCollector(c.scraped)); err != nil {
@@ -191,6 +195,8 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-guard.C:
 			c.guardTick(ctx, time.Now())
 			guard.Reset(c.guardDue())
+		case <-c.pokes:
+			guard.Reset(c.guardDue())
 		case <-c.kicks:
 			c.reread(ctx, Origin{Kind: "signal"}) // the verdict is in the log
 			guard.Reset(c.guardDue())
@@ -224,6 +230,14 @@ func (c *Controller) Kick() {
 	select {
 	case c.kicks <- struct{}{}:
 	default:
+	}
+}
+
+// poke makes Run look again when the next thing is due.
+func (c *Controller) poke() {
+	select {
+	case c.pokes <- struct{}{}:
+	default: // it is about to
 	}
 }
 
@@ -352,6 +366,7 @@ func (c *Controller) Close(ctx context.Context) error {
 	if c.trial != nil { // nobody else writes any more
 		c.abortTrial("aborted", "Weir ends")
 	}
+	c.closeOverrides()
 	c.notices.Wait() // none takes longer than notifyTime
 	if v := c.current.Load(); v != nil {
 		for _, p := range v.pools {

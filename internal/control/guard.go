@@ -189,11 +189,15 @@ func (c *Controller) guardDue() time.Duration {
 	if c.guard.watch != nil || c.trial != nil || c.history.State().Unconfirmed != 0 || c.frozen(time.Now()) {
 		return guardEvery
 	}
+	if due := c.overridesDue(); !due.IsZero() {
+		return min(max(time.Until(due), 0), baselineEvery)
+	}
 	return baselineEvery
 }
 
 // guardTick looks at what is watched, and acts.
 func (c *Controller) guardTick(ctx context.Context, now time.Time) {
+	c.overridesTick(now)
 	c.unconfirmed(ctx, now)
 	c.trialTick(ctx, now)
 	c.thawTick(ctx, now)

@@ -20,6 +20,8 @@ type gauges struct {
 	guarded *prometheus.CounterVec
 	frozen  prometheus.Gauge
 	until   prometheus.Gauge // of the freeze
+
+	overrides *prometheus.GaugeVec
 }
 
 func newGauges(r *metrics.Registry) (*gauges, error) {
@@ -36,6 +38,9 @@ func newGauges(r *metrics.Registry) (*gauges, error) {
 		until: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_config_frozen_until_timestamp_seconds", Help: "When the freeze ends, in seconds since 1970; 0 without one.",
 		}),
+		overrides: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weir_overrides", Help: "What the operator has said of backends and the configuration does not.",
+		}, []string{"what"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_config_last_apply_timestamp_seconds", Help: "When a configuration was last committed, in seconds since 1970.",
 		}),
@@ -52,7 +57,7 @@ func newGauges(r *metrics.Registry) (*gauges, error) {
 	for _, result := range []string{"applied", "rejected", "rolled_back", "held"} {
 		g.applies.WithLabelValues(result) // a series that starts at 0 can be alerted on
 	}
-	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies, g.guarded, g.frozen, g.until} {
+	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies, g.guarded, g.frozen, g.until, g.overrides} {
 		if err := r.Prometheus().Register(c); err != nil {
 			return nil, err
 		}

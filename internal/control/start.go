@@ -46,6 +46,7 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 	for _, err := range c.history.Damaged() {
 		c.log.Error("history", zap.String("dir", c.history.Dir()), zap.Error(err))
 	}
+	c.loadOverrides(time.Now())
 	c.settleTrials()
 	versions := c.history.List()
 	d, err := decide(f, versions, c.history.State(), time.Now(), c.o.Strict)

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"weir/health"
 	"weir/internal/config"
 	"weir/internal/history"
@@ -34,6 +32,7 @@ type Status struct {
 	Trial    *Trial        `json:"trial,omitempty"`       // a change that is tried first
 	Confirm  *Unconfirmed  `json:"unconfirmed,omitempty"` // a change that is undone unless it is confirmed
 	File     File          `json:"file"`
+	Override []Override    `json:"overrides,omitempty"`      // what the operator has said of backends
 	Restart  []Change      `json:"restart_needed,omitempty"` // settings that differ from what this process started with
 	History  HistoryStatus `json:"history"`
 	Traffic  proxy.Status  `json:"traffic"` // listeners, requests in flight
@@ -76,6 +75,7 @@ func (c *Controller) Status() Status {
 	if f := c.history.State().Freeze; time.Now().Before(f.Until) {
 		s.Frozen = (*Frozen)(&f)
 	}
+	s.Override = c.Overrides()
 	s.Guard = c.guarded.Load().guarded()
 	if t := c.tried.Load(); t != nil && t.Ended == "" {
 		s.Trial = t
@@ -93,7 +93,7 @@ func (c *Controller) Status() Status {
 	if _, err := os.Stat(c.o.Path); errors.Is(err, fs.ErrNotExist) {
 		s.File.State, s.File.Problems = Missing, nil
 	}
-	s.Warnings = warnings(s)
+	s.Warnings = append(warnings(s), c.overrideWarnings()...)
 	return s
 }
 
@@ -157,39 +157,6 @@ func (c *Controller) Pool(name string) (pool.Status, bool) {
 		return v.pools[name].Status(), true
 	}
 	return pool.Status{}, false
-}
-
-// Mark sets the administrative state of a backend and returns once new
-// requests respect it. It is a fact, not a version: it lasts as long as the
-// backend is configured. The error is a *pool.UnknownBackendError if there is
-// no such pool or backend.
-func (c *Controller) Mark(poolName, address string, a pool.Admin, o Origin) error {
-	v := c.current.Load()
-	if v == nil || v.pools[poolName] == nil {
-		return &pool.UnknownBackendError{Pool: poolName, Address: address}
-	}
-	if err := v.pools[poolName].Mark(address, a); err != nil {
-		return err
-	}
-	c.log.Info("backend marked", zap.String("pool", poolName), zap.String("backend", address),
-		zap.String("admin", a.String()), zap.String("origin", o.Kind), zap.String("author", o.Author))
-	return nil
-}
-
-// Weigh gives a backend another weight than the configured one, until it is
-// pool.Configured again. Like Mark it is a fact and no version. The error is a
-// *pool.UnknownBackendError, or about the weight.
-func (c *Controller) Weigh(poolName, address string, weight int, o Origin) error {
-	v := c.current.Load()
-	if v == nil || v.pools[poolName] == nil {
-		return &pool.UnknownBackendError{Pool: poolName, Address: address}
-	}
-	if err := v.pools[poolName].SetWeight(address, weight); err != nil {
-		return err
-	}
-	c.log.Info("backend weighed", zap.String("pool", poolName), zap.String("backend", address),
-		zap.Int("weight", weight), zap.String("origin", o.Kind), zap.String("author", o.Author))
-	return nil
 }
 
 // Heartbeat enters that a backend is there, with what it says of itself

@@ -89,7 +89,7 @@ func (c *Controller) try(ctx context.Context, source []byte, cfg *config.Config,
 		t.staged, err = c.o.Proxy.Prepare(cfg, pools, 0)
 	}
 	if err != nil {
-		t.release()
+		c.release(t)
 		v := c.refuse(err.Error())
 		v.Result = Failed
 		return v, nil
@@ -98,7 +98,7 @@ func (c *Controller) try(ctx context.Context, source []byte, cfg *config.Config,
 		t.until = t.began.Add(opts.Shadow)
 		t.live = c.o.Proxy.Shadow(t.staged)
 	} else if err := c.beginStage(t, opts.Stage); err != nil {
-		t.release()
+		c.release(t)
 		return Verdict{}, err
 	}
 	c.trial = t
@@ -136,6 +136,7 @@ func (c *Controller) trialPools(ctx context.Context, run *view, t *trial) (map[s
 		st.Commit()
 		pools[p.Name] = own
 	}
+	c.enforceTrial(t.fresh)
 	return pools, nil
 }
 
@@ -172,7 +173,8 @@ func (t *trial) beginStep(now time.Time) {
 }
 
 // release gives back what the trial has taken.
-func (t *trial) release() {
+func (c *Controller) release(t *trial) {
+	c.enforceTrial(nil)
 	if t.live != nil {
 		t.live.End()
 	}
@@ -263,7 +265,7 @@ func (c *Controller) abortTrial(how, why string) {
 func (c *Controller) endTrial(how, why string) {
 	t := c.trial
 	c.showTrial(how, why)
-	t.release()
+	c.release(t)
 	c.trial = nil
 	c.events.send(Event{Kind: "trial", What: how, Version: t.version.Number, Cause: why, Origin: t.origin.Kind, Author: t.origin.Author})
 	c.log.Info("trial ended: "+how, zap.Int("version", t.version.Number), zap.Bool("shadow", t.shadow), zap.String("cause", why))
