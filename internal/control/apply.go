@@ -120,7 +120,7 @@ func (c *Controller) record(ch change) (history.Version, error) {
 	before := c.history.State()
 	v := ch.meta
 	if v.Number == 0 {
-		c.history.SetKeep(ch.cfg.History.Keep)
+		c.retain(ch.cfg)
 		st := ch.pin
 		st.Running, st.Freeze = before.Running, before.Freeze
 		if st.Pinned {
@@ -176,8 +176,16 @@ func (c *Controller) publish(ch change, s *stage, v history.Version, disk file) 
 	c.notePin(old, ch.pin)
 }
 
+// retain makes what is kept of the history what cfg says.
+func (c *Controller) retain(cfg *config.Config) {
+	c.history.SetKeep(cfg.History.Keep)
+	c.history.SetMaxAge(cfg.History.MaxAge)
+}
+
 // follow adopts the settings that are control's own.
 func (c *Controller) follow(cfg *config.Config) {
+	c.retain(cfg) // at a start there is no new version, which does it
+	c.mirror.poke()
 	if c.o.Level == nil {
 		return
 	}

@@ -99,6 +99,7 @@ type Controller struct {
 	notices sync.WaitGroup        // programs that are being told something
 	guarded atomic.Pointer[watch] // guard.watch, for readers
 
+	mirror    mirror
 	overrides overrides
 	pokes     chan struct{} // the guard's timer is to be set again
 
@@ -150,6 +151,7 @@ func New(o Options) (*Controller, error) {
 		jobs:    make(chan func(context.Context)),
 		kicks:   make(chan struct{}, 1),
 		pokes:   make(chan struct{}, 1),
+		mirror:  mirror{wake: make(chan struct{}, 1)},
 		closing: make(chan struct{}),
 	}
 	if err := o.Metrics.Prometheus().Register(pool.NewCollector(c.scraped)); err != nil {
@@ -185,6 +187,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 		})
 	}
+	watching.Go(func() { c.runMirror(ctx) })
 	guard := time.NewTimer(c.guardDue())
 	defer guard.Stop()
 	for {

@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	pruneEvery    = time.Hour
 	guardEvery    = 200 * time.Millisecond // while a change is watched
 	baselineEvery = 10 * time.Second       // otherwise
 	baselineMean  = 5 * time.Minute        // how far back "before" reaches, with less and less weight
@@ -38,6 +39,7 @@ type baseline struct {
 type guard struct {
 	baselines map[routeName]*baseline
 	updated   time.Time
+	pruned    time.Time      // when the history was last looked through for what is too old
 	watch     *watch         // nil: nothing is watched
 	retry     time.Time      // when to try again to undo what nobody confirmed
 	thawed    history.Freeze // the last one that ended by itself
@@ -198,6 +200,10 @@ func (c *Controller) guardDue() time.Duration {
 // guardTick looks at what is watched, and acts.
 func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 	c.overridesTick(now)
+	if now.Sub(c.guard.pruned) >= pruneEvery {
+		c.guard.pruned = now
+		c.history.Prune()
+	}
 	c.unconfirmed(ctx, now)
 	c.trialTick(ctx, now)
 	c.thawTick(ctx, now)

@@ -93,7 +93,7 @@ func (c *Controller) Status() Status {
 	if _, err := os.Stat(c.o.Path); errors.Is(err, fs.ErrNotExist) {
 		s.File.State, s.File.Problems = Missing, nil
 	}
-	s.Warnings = append(warnings(s), c.overrideWarnings()...)
+	s.Warnings = append(append(warnings(s), c.overrideWarnings()...), c.mirror.warnings()...)
 	return s
 }
 
@@ -211,6 +211,19 @@ func (c *Controller) Versions() []history.Version {
 		return nil
 	}
 	return c.history.List()
+}
+
+// VerifyHistory reads all versions that are kept and compares them with their
+// hashes: how many are right, and a sentence for each that is not.
+func (c *Controller) VerifyHistory() (right int, damaged []string) {
+	if c.current.Load() == nil {
+		return 0, nil
+	}
+	right, wrong := c.history.Verify()
+	for _, err := range wrong {
+		damaged = append(damaged, err.Error())
+	}
+	return right, damaged
 }
 
 // Version returns one version and its bytes, or history.ErrNotFound.

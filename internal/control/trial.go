@@ -237,6 +237,7 @@ func (c *Controller) promote(ctx context.Context) Verdict {
 		c.log.Warn("promoted version is not marked", zap.Int("version", v.Number), zap.Error(err))
 	}
 	c.endTrial("promoted", "")
+	c.mirror.poke() // it ran before it was marked so
 	return c.report(run, plan(run.cfg, t.cfg), v, t.origin, began)
 }
 

@@ -67,7 +67,8 @@ func (s *Store) loadVersion(n int) (Version, error) {
 }
 
 func (s *Store) wreck(n int, err error) {
-	s.damaged = append(s.damaged, fmt.Errorf("version %d is damaged: %w", n, err))
+	s.why[n] = fmt.Errorf("version %d is damaged: %w", n, err)
+	s.damaged = append(s.damaged, s.why[n])
 	s.wrecks = append(s.wrecks, n)
 }
 

@@ -9,7 +9,7 @@ import "slices"
 func Before(versions []Version, v Version) (Version, bool) {
 	at := First(versions, v)
 	for _, w := range slices.Backward(versions) {
-		if w.Number < at.Number && w.Hash != v.Hash && w.ran() && Undone(versions, w.Hash) == 0 {
+		if w.Number < at.Number && w.Hash != v.Hash && w.Ran() && Undone(versions, w.Hash) == 0 {
 			return w, true
 		}
 	}
@@ -43,5 +43,5 @@ func Undone(versions []Version, hash string) int {
 	return 0
 }
 
-// ran tells whether v has been what runs, for everybody.
-func (v Version) ran() bool { return v.Verdict == Applied || v.Verdict == RolledBack }
+// Ran tells whether v is or was what runs, for everybody.
+func (v Version) Ran() bool { return v.Verdict == Applied || v.Verdict == RolledBack && !v.Tried }
