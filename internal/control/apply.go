@@ -125,12 +125,12 @@ func (c *Controller) record(ch change) (history.Version, error) {
 		st.Running, st.Freeze = before.Running, before.Freeze
 		if st.Pinned {
 			if err := c.restore(st); err != nil {
-				return history.Version{}, err
+				return history.Version{}, unrecorded{err}
 			}
 		}
 		var err error
 		if v, err = c.history.Append(v, ch.source); err != nil {
-			return history.Version{}, errors.Join(err, c.restore(before))
+			return history.Version{}, unrecorded{errors.Join(err, c.restore(before))}
 		}
 	}
 	st := ch.pin
@@ -147,6 +147,11 @@ func (c *Controller) record(ch change) (history.Version, error) {
 	}
 	return v, nil
 }
+
+// unrecorded marks an error of the history: the configuration itself may be right.
+type unrecorded struct{ error }
+
+func (u unrecorded) Unwrap() error { return u.error }
 
 // restore makes st the recorded state, if it is not that already.
 func (c *Controller) restore(st history.State) error {

@@ -65,6 +65,16 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 	}
 	c.boot = ch.cfg
 	v, err := c.carry(ctx, ch, disk)
+	if no := (unrecorded{}); errors.As(err, &no) && !c.o.Strict && len(goodVersions(versions)) > 0 {
+		// A full disk must not keep Weir from running what is on it.
+		f.err = err
+		d = decision{state: Rejected, loud: fmt.Sprintf("%s cannot be recorded: version %d runs, the newest good one", c.o.Path, goodVersions(versions)[0].Number)}
+		if ch, err = c.earlier(versions, math.MaxInt); err == nil {
+			ch.round = probeRound
+			c.boot = ch.cfg
+			v, err = c.carry(ctx, ch, disk)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,15 @@ func makeDir(dir string) error {
 // lockDir takes the directory for this process. The kernel gives the lock back
 // when the process ends, however it ends.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, fileMode)
+	name := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, fileMode)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		// What is there can be run all the same. That nothing can be recorded is
+		// for each change to say.
+		if readOnly, again := os.Open(name); again == nil {
+			f, err = readOnly, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (s *Store) loadState() {
 		err = json.Unmarshal(data, &st)
 	}
 	if err != nil {
-		s.damaged = append(s.damaged, fmt.Errorf("%s is damaged, nothing counts as pinned: %w", stateName, err))
+		s.damaged = append(s.damaged, fmt.Errorf("%s is damaged, nothing counts as pinned, frozen or unconfirmed: %w", stateName, err))
 		return
 	}
 	s.state = st
