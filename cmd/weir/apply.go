@@ -35,7 +35,8 @@ func applyCommand() *cobra.Command {
 		Short: "Change the running configuration and wait for the verdict",
 		Long: `Sends FILE (- is standard input) to the running Weir, which checks it, binds
 what is new, records the version and switches to it, or refuses and changes
-nothing. Exit code 0: it runs. 1: it was refused, for the reasons printed.
+nothing. Exit code 0: it runs. 1: it was refused, for the reasons printed, or
+is held because of a freeze.
 
 Afterwards the guard watches what the change does to traffic, and undoes it if
 that is worse. With --confirm it is undone in any case unless weir confirm says
@@ -75,7 +76,7 @@ in time that it is to stay: for changes that may lock you out.`,
 	admin.bind(cmd)
 	cmd.Flags().IntVar(&ifVersion, "if-version", 0, "refuse unless version `N` runs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the verdict as JSON")
-	cmd.Flags().BoolVar(&force, "force", false, "apply it also if the guard has undone it before")
+	cmd.Flags().BoolVar(&force, "force", false, "apply it also if the guard has undone it before, and during a freeze")
 	cmd.Flags().BoolVar(&noGuard, "no-guard", false, "do not watch what it does to traffic")
 	cmd.Flags().StringVar(&stage, "stage", "", "try it first on so many `PERCENT` of the clients, step by step: 5,25,100")
 	cmd.Flags().DurationVar(&hold, "hold", 0, "how long each step of --stage lasts (default 30s)")
@@ -133,7 +134,7 @@ func askAbout(cmd *cobra.Command, c *client, q question, answer any, file string
 // explainRefusal prints what is wrong with a configuration, as weir check
 // would, or leaves the one sentence of another refusal to the caller's caller.
 func explainRefusal(w io.Writer, no *refusal, file string) error {
-	if no.CurrentVersion > 0 {
+	if no.CurrentVersion > 0 && no.Held == 0 {
 		return fmt.Errorf("%s; look at what changed and use --if-version %d", no.Error(), no.CurrentVersion)
 	}
 	if len(no.Problems) == 0 {

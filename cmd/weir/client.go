@@ -85,6 +85,7 @@ type refusal struct {
 	Detail         string          `json:"detail"`
 	Problems       config.Problems `json:"problems,omitempty"`
 	Result         string          `json:"result,omitempty"`
+	Held           int             `json:"held,omitempty"`
 	CurrentVersion int             `json:"current_version,omitempty"`
 
 	raw []byte // as it was sent, for --json

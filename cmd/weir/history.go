@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 
@@ -14,6 +15,8 @@ import (
 type versionList struct {
 	Running  int               `json:"running"`
 	Versions []history.Version `json:"versions"`
+	Verified *int              `json:"verified,omitempty"` // with --verify: how many are right
+	Damaged  []string          `json:"damaged,omitempty"`  // and what is wrong with the others
 }
 
 // historyCommand lists the versions that are kept.
@@ -21,29 +24,56 @@ func historyCommand() *cobra.Command {
 	var (
 		admin  adminFlags
 		asJSON bool
+		verify bool
 	)
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "List the versions of the configuration, newest first",
-		Args:  cobra.NoArgs,
+		Long: `Lists the versions that are kept, newest first; * runs. With --verify each is read
+and compared with its hash; those that are damaged or missing are named, and the
+exit code is 1 if there are any.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := admin.client()
 			if err != nil {
 				return err
 			}
 			var list versionList
-			if err := c.ask(cmd.Context(), question{method: http.MethodGet, path: "/v1/versions"}, &list); err != nil {
+			path := "/v1/versions"
+			if verify {
+				path += "?verify=true"
+			}
+			if err := c.ask(cmd.Context(), question{method: http.MethodGet, path: path}, &list); err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), list)
+				err = printJSON(cmd.OutOrStdout(), list)
+			} else {
+				err = list.print(cmd.OutOrStdout())
 			}
-			return list.table().print(cmd.OutOrStdout())
+			if err == nil && len(list.Damaged) > 0 {
+				err = silently(exitRefused)
+			}
+			return err
 		},
 	}
 	admin.bind(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&verify, "verify", false, "read each version and compare it with its hash")
 	return cmd
+}
+
+// print renders the list, and what a verification has found.
+func (l versionList) print(w io.Writer) error {
+	err := l.table().print(w)
+	if l.Verified == nil || err != nil {
+		return err
+	}
+	for _, text := range l.Damaged {
+		fmt.Fprintln(w, text)
+	}
+	_, err = fmt.Fprintf(w, "%s verified, %d damaged\n", plural(*l.Verified, "version"), len(l.Damaged))
+	return err
 }
 
 // table renders the list; a star marks the version that runs.

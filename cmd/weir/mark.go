@@ -20,6 +20,7 @@ type marking struct {
 	json    bool
 	wait    bool          // until nothing runs on it any more
 	timeout time.Duration // for what runs, if the flag is given
+	last    lasting
 }
 
 // drainCommand takes a backend out of service and lets it finish.
@@ -65,6 +66,9 @@ func (m *marking) command(use, short, long string) *cobra.Command {
 	}
 	m.admin.bind(cmd)
 	cmd.Flags().BoolVar(&m.json, "json", false, "print JSON")
+	if m.as != pool.Ready {
+		m.last.bind(cmd)
+	}
 	return cmd
 }
 
@@ -86,7 +90,8 @@ func (m *marking) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	wish := map[string]string{"admin": m.as.String()}
+	wish := map[string]any{"admin": m.as.String()}
+	m.last.into(wish)
 	if cmd.Flags().Changed("timeout") {
 		wish["timeout"] = m.timeout.String()
 	}

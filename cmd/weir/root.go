@@ -78,8 +78,8 @@ Exit codes: 0 done, 1 refused or failed, 2 there are differences (plan, diff),
 	root.AddCommand(
 		runCommand(), demoCommand(),
 		checkCommand(), planCommand(), applyCommand(),
-		historyCommand(), showCommand(), diffCommand(), rollbackCommand(), unpinCommand(), confirmCommand(), trialCommand(), replayCommand(),
-		statusCommand(), drainCommand(), maintainCommand(), readyCommand(),
+		historyCommand(), showCommand(), diffCommand(), rollbackCommand(), unpinCommand(), confirmCommand(), freezeCommand(), thawCommand(), trialCommand(), replayCommand(),
+		statusCommand(), drainCommand(), maintainCommand(), readyCommand(), weightCommand(), overridesCommand(),
 		upgradeCommand(),
 		benchCommand(), versionCommand(),
 	)

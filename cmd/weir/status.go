@@ -132,7 +132,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	for _, p := range s.File.Problems {
 		fmt.Fprintf(w, "  %s\n", p)
 	}
-	if s.File.State == control.Rejected && s.File.Message != "" {
+	if (s.File.State == control.Rejected || s.File.State == control.Held) && s.File.Message != "" {
 		fmt.Fprintf(w, "  %s\n", s.File.Message)
 	}
 	listeners := &table{}
@@ -150,7 +150,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 		fmt.Fprintln(w)
 		err = errors.Join(err, printPools(w, s.Pools, now))
 	}
-	return err
+	return errors.Join(err, printOverrides(w, s.Override))
 }
 
 // printGuard tells what the guard watches, if anything.

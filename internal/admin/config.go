@@ -216,6 +216,10 @@ func (a *api) verdict(w http.ResponseWriter, v control.Verdict, err error) error
 		p := newProblem(http.StatusUnprocessableEntity, "config-rejected", detailOf(v, err)).titled("Configuration rejected")
 		p.Result, p.Problems = v.Result, v.Problems
 		return p
+	case v.Result == control.Held:
+		p := newProblem(http.StatusLocked, "frozen", v.Message).titled("Configuration is frozen")
+		p.Result, p.Held, p.CurrentVersion = v.Result, v.Held, v.Version
+		return p
 	case v.Result == control.Failed:
 		p := newProblem(http.StatusInternalServerError, "config-failed", detailOf(v, err)).titled("Configuration could not be put in force")
 		p.Result = v.Result

@@ -60,11 +60,12 @@ func (a *api) backend(w http.ResponseWriter, r *http.Request) error {
 // {"admin":"drain","timeout":"2m"}, {"weight":3}. The answer is the backend as it
 // is then; requests that it has may still run.
 func (a *api) change(w http.ResponseWriter, r *http.Request) error {
-	const want = `{"admin":"ready"}, {"admin":"drain"}, {"admin":"maintenance"}, the latter two with "timeout":"2m" for another deadline than the pool's, or {"weight":3}; a weight of -1 is the configured one again`
+	const want = `{"admin":"ready"}, {"admin":"drain"}, {"admin":"maintenance"}, the latter two with "timeout":"2m" for another deadline than the pool's, or {"weight":3}; a weight of -1 is the configured one again; "for":"2h" and "why":"disk" may be added`
 	var body struct {
 		Admin   *pool.Admin `json:"admin"`
 		Timeout *string     `json:"timeout"`
 		Weight  *int        `json:"weight"`
+		lasting
 	}
 	if err := readJSON(w, r, &body, want); err != nil {
 		return err
@@ -81,19 +82,22 @@ func (a *api) change(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	origin := control.Origin{Kind: "api", Author: author(r)}
+	last, err := body.lasting.read()
+	if err != nil {
+		return err
+	}
 	if body.Weight != nil {
-		if err := a.control.Weigh(name, address, *body.Weight, origin); err != nil {
+		if err := a.control.WeighFor(name, address, *body.Weight, last, origin); err != nil {
 			return whyUnchanged(err)
 		}
 	}
-	switch {
-	case body.Timeout != nil:
-		err = a.control.MarkWithin(name, address, *body.Admin, timeout, origin)
-	case body.Admin != nil:
-		err = a.control.Mark(name, address, *body.Admin, origin)
-	}
-	if err != nil {
-		return whyUnchanged(err)
+	if body.Admin != nil {
+		if body.Timeout != nil {
+			last.Within = &timeout
+		}
+		if err := a.control.MarkFor(name, address, *body.Admin, last, origin); err != nil {
+			return whyUnchanged(err)
+		}
 	}
 	return a.backend(w, r)
 }
@@ -119,6 +123,9 @@ func whyUnchanged(err error) error {
 	var unknown *pool.UnknownBackendError
 	if errors.As(err, &unknown) {
 		return noBackend(unknown.Pool, unknown.Address)
+	}
+	if errors.Is(err, control.ErrClosed) {
+		return stateProblem(err)
 	}
 	return newProblem(http.StatusBadRequest, "", err.Error())
 }

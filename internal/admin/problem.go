@@ -23,8 +23,10 @@ type problem struct {
 	// Problems lists what is wrong with a configuration: file, line, column,
 	// path, message, fix.
 	Problems any `json:"problems,omitempty"`
-	// Result is the verdict's word: rejected or failed.
+	// Result is the verdict's word: rejected, failed or held.
 	Result string `json:"result,omitempty"`
+	// Held is the version as which a change is kept that is not applied.
+	Held int `json:"held,omitempty"`
 	// CurrentVersion is the version that runs, where another was expected.
 	CurrentVersion int `json:"current_version,omitempty"`
 }

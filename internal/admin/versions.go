@@ -9,14 +9,40 @@ import (
 	"weir/internal/history"
 )
 
-// versions answers which versions are kept, oldest first, and which runs.
-func (a *api) versions(w http.ResponseWriter, _ *http.Request) error {
+// versions answers which versions are kept, oldest first, and which runs. With
+// ?verify=true each is read and compared with its hash before, which costs.
+func (a *api) versions(w http.ResponseWriter, r *http.Request) error {
+	if text := r.URL.Query().Get("verify"); text != "" {
+		verify, err := strconv.ParseBool(text)
+		if err != nil {
+			return newProblem(http.StatusBadRequest, "", fmt.Sprintf("verify is %q; want true or false", printable(text, 64)))
+		}
+		if verify {
+			return a.secret(a.verified)(w, r)
+		}
+	}
+	return writeJSON(w, a.versionList())
+}
+
+func (a *api) versionList() map[string]any {
 	running, _ := a.control.Config()
 	list := a.control.Versions()
 	if list == nil {
 		list = []history.Version{}
 	}
-	return writeJSON(w, map[string]any{"running": running, "versions": list})
+	return map[string]any{"running": running, "versions": list}
+}
+
+// verified answers the list with how many versions are right, and what is wrong
+// with the others.
+func (a *api) verified(w http.ResponseWriter, _ *http.Request) error {
+	right, damaged := a.control.VerifyHistory()
+	if damaged == nil {
+		damaged = []string{}
+	}
+	list := a.versionList()
+	list["verified"], list["damaged"] = right, damaged
+	return writeJSON(w, list)
 }
 
 // versionDocument is one version with its text.

@@ -49,14 +49,14 @@ func (c *Controller) apply(ctx context.Context, source []byte, o Origin, fromFil
 	if hash == run.version.Hash {
 		return c.unchanged(disk, o)
 	}
+	if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
+		return c.refuseUndone(*bad, disk, o, fromFile)
+	}
 	if !opts.Force && c.frozen(began) {
-		return c.hold(source, hash, o, fromFile)
+		return c.hold(disk, source, hash, o, fromFile)
 	}
 	if c.trial != nil {
 		return c.fail(disk, o, fromFile, errTrial)
-	}
-	if bad := undone(c.history.List(), hash); bad != nil && !opts.Force {
-		return c.refuseUndone(*bad, disk, o, fromFile)
 	}
 	v, err := c.carry(ctx, change{
 		source: source, cfg: cfg, round: probeRound,
@@ -85,7 +85,7 @@ func (c *Controller) applyTried(ctx context.Context, source []byte, o Origin, op
 		return c.refuseUndone(*bad, file{}, o, false), nil
 	}
 	if !opts.Force && c.frozen(time.Now()) {
-		return c.hold(source, history.Hash(source), o, false), nil
+		return c.hold(file{}, source, history.Hash(source), o, false), nil
 	}
 	return c.try(ctx, source, cfg, o, opts)
 }
@@ -110,7 +110,7 @@ func (c *Controller) carry(ctx context.Context, ch change, disk file) (history.V
 		w = c.watchFrom(c.current.Load(), ch.cfg) // its "before" ends here
 	}
 	began := time.Now()
-	s.commit(v.Number)
+	s.commit(v.Number, c.enforce)
 	c.committed = time.Since(began)
 	c.publish(ch, s, v, disk)
 	c.watch(w, v.Number)
@@ -124,17 +124,17 @@ func (c *Controller) record(ch change) (history.Version, error) {
 	before := c.history.State()
 	v := ch.meta
 	if v.Number == 0 {
-		c.history.SetKeep(ch.cfg.History.Keep)
+		c.retain(ch.cfg)
 		st := ch.pin
 		st.Running, st.Freeze = before.Running, before.Freeze
 		if st.Pinned {
 			if err := c.restore(st); err != nil {
-				return history.Version{}, err
+				return history.Version{}, unrecorded{err}
 			}
 		}
 		var err error
 		if v, err = c.history.Append(v, ch.source); err != nil {
-			return history.Version{}, errors.Join(err, c.restore(before))
+			return history.Version{}, unrecorded{errors.Join(err, c.restore(before))}
 		}
 	}
 	st := ch.pin
@@ -151,6 +151,11 @@ func (c *Controller) record(ch change) (history.Version, error) {
 	}
 	return v, nil
 }
+
+// unrecorded marks an error of the history: the configuration itself may be right.
+type unrecorded struct{ error }
+
+func (u unrecorded) Unwrap() error { return u.error }
 
 // restore makes st the recorded state, if it is not that already.
 func (c *Controller) restore(st history.State) error {
@@ -180,8 +185,16 @@ func (c *Controller) publish(ch change, s *stage, v history.Version, disk file) 
 	c.notePin(old, ch.pin)
 }
 
+// retain makes what is kept of the history what cfg says.
+func (c *Controller) retain(cfg *config.Config) {
+	c.history.SetKeep(cfg.History.Keep)
+	c.history.SetMaxAge(cfg.History.MaxAge)
+}
+
 // follow adopts the settings that are control's own.
 func (c *Controller) follow(cfg *config.Config) {
+	c.retain(cfg) // at a start there is no new version, which does it
+	c.mirror.poke()
 	if c.o.Level == nil {
 		return
 	}

@@ -14,6 +14,9 @@ import (
 // ErrNothingToConfirm is returned by Confirm if no change waits for it.
 var ErrNothingToConfirm = errors.New("nothing waits to be confirmed")
 
+// undoAgain is when to try again to undo what could not be undone.
+const undoAgain = 10 * time.Second
+
 // Confirm keeps a change that would be undone otherwise (ApplyOptions.Confirm),
 // and returns its number.
 func (c *Controller) Confirm(ctx context.Context, o Origin) (int, error) {
@@ -37,14 +40,16 @@ func (c *Controller) Confirm(ctx context.Context, o Origin) (int, error) {
 // restarted in between.
 func (c *Controller) unconfirmed(ctx context.Context, now time.Time) {
 	st := c.history.State()
-	if st.Unconfirmed == 0 || now.Before(st.ConfirmBy) {
+	if st.Unconfirmed == 0 || now.Before(st.ConfirmBy) || now.Before(c.guard.retry) {
 		return
 	}
 	n, run := st.Unconfirmed, c.current.Load()
 	why := fmt.Sprintf("nobody confirmed it by %s", st.ConfirmBy.Local().Format(time.TimeOnly))
 	st.Unconfirmed, st.ConfirmBy = 0, time.Time{}
-	if err := c.history.SetState(st); err != nil {
-		c.log.Warn("configuration state is not recorded", zap.Error(err))
+	if err := c.history.SetState(st); err != nil { // no room: a rollback would find none either
+		c.guard.retry = now.Add(undoAgain)
+		c.log.Error("configuration is not confirmed and cannot be undone yet", zap.Int("version", n), zap.Error(err))
+		return
 	}
 	if n != run.version.Number {
 		return // something else runs by now

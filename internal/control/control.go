@@ -106,6 +106,10 @@ type Controller struct {
 	notices sync.WaitGroup        // programs that are being told something
 	guarded atomic.Pointer[watch] // guard.watch, for readers
 
+	mirror    mirror
+	overrides overrides
+	pokes     chan struct{} // the guard's timer is to be set again
+
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
 
@@ -161,6 +165,8 @@ func New(o Options) (*Controller, error) {
 		o: o, log: o.Log, gauges: g, execs: health.NewExecLimit(0),
 		jobs:    make(chan func(context.Context)),
 		kicks:   make(chan struct{}, 1),
+		pokes:   make(chan struct{}, 1),
+		mirror:  mirror{wake: make(chan struct{}, 1)},
 		closing: make(chan struct{}),
 	}
 	if err := o.Metrics.Prometheus().Register(pool.NewCollector(c.scraped)); err != nil {
@@ -196,6 +202,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 		})
 	}
+	watching.Go(func() { c.runMirror(ctx) })
 	guard := time.NewTimer(c.guardDue())
 	defer guard.Stop()
 	for {
@@ -205,6 +212,8 @@ func (c *Controller) Run(ctx context.Context) error {
 			guard.Reset(c.guardDue())
 		case <-guard.C:
 			c.guardTick(ctx, time.Now())
+			guard.Reset(c.guardDue())
+		case <-c.pokes:
 			guard.Reset(c.guardDue())
 		case <-c.kicks:
 			c.kicked(ctx)
@@ -239,6 +248,14 @@ func (c *Controller) Kick() {
 	select {
 	case c.kicks <- struct{}{}:
 	default:
+	}
+}
+
+// poke makes Run look again when the next thing is due.
+func (c *Controller) poke() {
+	select {
+	case c.pokes <- struct{}{}:
+	default: // it is about to
 	}
 }
 
@@ -379,6 +396,7 @@ func (c *Controller) Close(ctx context.Context) error {
 	if c.trial != nil { // nobody else writes any more
 		c.abortTrial("aborted", "Weir ends")
 	}
+	c.closeOverrides()
 	c.notices.Wait() // none takes longer than notifyTime
 	if v := c.current.Load(); v != nil {
 		for _, pools := range []map[string]*pool.Pool{v.pools, v.retired} {

@@ -3,12 +3,14 @@ package control_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,14 +42,32 @@ func child(path string) {
 	ctx := context.Background()
 	exitIf(c.Start(ctx))
 	go c.Run(ctx)
+	origin := control.Origin{Kind: "api"}
+	if _, err := c.Thaw(ctx, origin); !errors.Is(err, control.ErrNotFrozen) {
+		exitIf(err)
+	}
 	for i := 0; ; i++ {
+		fmt.Println("weighing", i)
+		exitIf(c.Weigh("api", "127.0.0.1:1", i, origin))
+		fmt.Println("weighed", i)
+		if i%5 == 4 {
+			_, err := c.Freeze(ctx, time.Hour, "again", origin)
+			exitIf(err)
+			fmt.Println("frozen")
+			_, err = c.Thaw(ctx, origin)
+			exitIf(err)
+		}
 		version, _ := c.Config()
 		fmt.Println("next", version)
 		var v control.Verdict
 		if i%4 == 3 {
-			v, err = c.Rollback(ctx, 0, control.Origin{Kind: "api"})
+			v, err = c.Rollback(ctx, 0, origin)
 		} else {
-			v, err = c.Apply(ctx, []byte(saying(fmt.Sprint(os.Getpid(), " ", i))), control.Origin{Kind: "api"}, 0)
+			var opts control.ApplyOptions
+			if i%3 == 0 {
+				opts.Confirm = time.Hour
+			}
+			v, err = c.ApplyWith(ctx, []byte(crashing(fmt.Sprint(os.Getpid(), " ", i))), origin, opts)
 		}
 		exitIf(err)
 		if v.Result != control.Applied {
@@ -56,6 +76,11 @@ func child(path string) {
 		_, source := c.Config()
 		fmt.Printf("done %d %q\n", v.Version, source)
 	}
+}
+
+// crashing is a configuration with a backend to say something of.
+func crashing(text string) string {
+	return saying(text) + "pools: {api: {backends: [{address: \"127.0.0.1:1\"}]}}\n"
 }
 
 func exitIf(err error) {
@@ -74,10 +99,16 @@ func TestKilledWhileApplying(t *testing.T) {
 	if testing.Short() {
 		rounds = 4
 	}
-	r := newRig(t, saying("one"))
+	r := newRig(t, crashing("one"))
 	for round := range rounds {
-		version, source := killed(t, r.path)
+		version, source, weights := killed(t, r.path)
 		r.start()
+		if o := r.ctl.Overrides(); len(o) != 1 || !slices.Contains(weights, o[0].Value) {
+			t.Errorf("round %d: overrides %+v, promised was a weight of %q", round, o, weights)
+		}
+		if w := r.ctl.Status().Warnings; strings.Contains(strings.Join(w, " "), "damaged") {
+			t.Errorf("round %d: %q", round, w)
+		}
 		n, got := r.ctl.Config()
 		if n != version && n != version+1 || n == version && string(got) != source {
 			t.Errorf("round %d: version %d runs with %q, confirmed was %d with %q", round, n, got, version, source)
@@ -96,8 +127,9 @@ func TestKilledWhileApplying(t *testing.T) {
 }
 
 // killed runs a child for a moment, and returns the last version that it had
-// been promised, with its bytes.
-func killed(t *testing.T, path string) (version int, source string) {
+// been promised, with its bytes, and what the weight may be: the last that was
+// promised, or one that was being set.
+func killed(t *testing.T, path string) (version int, source string, weights []string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), childFile+"="+path)
@@ -126,11 +158,16 @@ func killed(t *testing.T, path string) (version int, source string) {
 		if strings.HasPrefix(line, "error") {
 			t.Fatalf("the child: %s", line)
 		}
+		if w, ok := strings.CutPrefix(line, "weighing "); ok {
+			weights = append(weights, strings.TrimSpace(w))
+		} else if strings.HasPrefix(line, "weighed ") {
+			weights = weights[len(weights)-1:]
+		}
 		var n int
 		var s string
 		if k, _ := fmt.Sscanf(line, "done %d %q\n", &n, &s); k == 2 {
 			version, source = n, s
 		}
 	}
-	return version, source
+	return version, source, weights
 }

@@ -53,10 +53,6 @@ func decide(f seen, versions []history.Version, st history.State, now time.Time,
 		}
 	case f.hash == newest.Hash:
 		d.state = InSync
-	case now.Before(st.Freeze.Until):
-		d.state = Held
-		d.loud = fmt.Sprintf("%s is held: the configuration is frozen until %s (%s)",
-			f.path, st.Freeze.Until.Local().Format(time.DateTime), st.Freeze.Why)
 	case st.Pinned && f.hash == st.FileHash:
 		d.state, d.pin = Ignored, st
 		d.loud = fmt.Sprintf("%s is ignored until it is edited again or unpinned: %s", f.path, st.Reason)
@@ -68,6 +64,9 @@ func decide(f seen, versions []history.Version, st history.State, now time.Time,
 		if strict {
 			return decision{}, fmt.Errorf("strict: %s: %s", f.path, reason)
 		}
+	case now.Before(st.Freeze.Until):
+		d.state = Held
+		d.loud = fmt.Sprintf("%s is held: %v; weir thaw ends that", f.path, Frozen(st.Freeze))
 	default:
 		return decision{file: true, state: InSync}, nil
 	}
@@ -87,17 +86,7 @@ func goodVersions(versions []history.Version) []history.Version {
 
 // condemned returns the number of the version that rolled these bytes back, if
 // the last word on them was that; else 0.
-func condemned(versions []history.Version, hash string) int {
-	for _, v := range slices.Backward(versions) {
-		if v.Hash == hash {
-			if v.Verdict == history.RolledBack {
-				return v.Number
-			}
-			return 0
-		}
-	}
-	return 0
-}
+func condemned(versions []history.Version, hash string) int { return history.Undone(versions, hash) }
 
 // rollbackTarget chooses where a rollback from running leads. to 0 means the
 // version before: the newest older one with other bytes that was not itself
@@ -107,27 +96,11 @@ func rollbackTarget(versions []history.Version, running history.Version, to int)
 	if to != 0 {
 		return namedTarget(versions, running, to)
 	}
-	at := origin(versions, running)
-	for _, v := range slices.Backward(versions) {
-		if v.Number < at.Number && v.Hash != running.Hash && condemned(versions, v.Hash) == 0 {
-			return v, nil
-		}
+	if v, ok := history.Before(versions, running); ok {
+		return v, nil
 	}
 	return history.Version{}, fmt.Errorf("%w: no earlier configuration than that of version %d is kept; %s",
 		ErrNoTarget, running.Number, kept(versions))
-}
-
-// origin follows a rollback of a rollback to the version whose bytes were new.
-// If that is not kept any more, only its Number is known.
-func origin(versions []history.Version, v history.Version) history.Version {
-	for v.RollbackOf != 0 { // always an older one: it ends
-		i := slices.IndexFunc(versions, func(o history.Version) bool { return o.Number == v.RollbackOf })
-		if i < 0 {
-			return history.Version{Number: v.RollbackOf}
-		}
-		v = versions[i]
-	}
-	return v
 }
 
 func namedTarget(versions []history.Version, running history.Version, to int) (history.Version, error) {

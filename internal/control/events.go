@@ -17,7 +17,7 @@ const (
 type Event struct {
 	ID      uint64    `json:"id"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"`           // applied, rejected, failed, rolled_back, pinned, unpinned, ignored, guard, trial, upgrade, backend or route
+	Kind    string    `json:"kind"`           // applied, rejected, failed, held, rolled_back, pinned, unpinned, ignored, frozen, thawed, staged, trial, guard, confirmed, override, upgrade, backend or route
 	What    string    `json:"what,omitempty"` // of a backend: up, down, ejected, ... as package pool says; of a route as package proxy does
 	Version int       `json:"version,omitempty"`
 	Pool    string    `json:"pool,omitempty"`

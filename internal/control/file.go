@@ -62,8 +62,8 @@ func (c *Controller) fileChanged(ctx context.Context, source []byte, o Origin) V
 	if run.pin.Pinned && hash == run.pin.FileHash {
 		return c.ignored(source, o)
 	}
-	if o.Kind == "file" && (run.file.State == Rejected || run.file.State == Held) && run.file.hash == hash && !(run.file.State == Held && !c.frozen(time.Now())) {
-		return c.refuse("it was rejected before") // and told: the watcher only repeats itself
+	if again := o.Kind == "file" && run.file.hash == hash; again && run.file.State == Rejected || again && run.file.State == Held && c.frozen(time.Now()) {
+		return c.refuse("it was " + run.file.State + " before") // and told: the watcher only repeats itself
 	}
 	return c.apply(ctx, source, o, true, ApplyOptions{})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,7 +18,10 @@ import (
 const Held = "held"
 
 // ErrNotFrozen is returned by Thaw if there is nothing to thaw.
-var ErrNotFrozen = errors.New("configuration is not frozen")
+var ErrNotFrozen = errors.New("the configuration is not frozen")
+
+// ErrWrongTime is returned for a time that is not to come, or too long.
+var ErrWrongTime = errors.New("wrong time")
 
 // longestFreeze keeps a freeze from being forgotten.
 const longestFreeze = 30 * 24 * time.Hour
@@ -30,12 +35,12 @@ type Frozen struct {
 }
 
 // Freeze makes changes wait for d: they are checked and recorded, and not
-// applied. Rollbacks, also the guard's, and changes with Force go on. A freeze
-// survives a restart; another one takes its place. The error is about d, or that
-// the freeze cannot be recorded.
+// applied; a staged version stays at its share of the clients. Rollbacks, also
+// the guard's, and changes with Force go on. A freeze survives a restart; another
+// one takes its place. The error is about d, or that the freeze cannot be recorded.
 func (c *Controller) Freeze(ctx context.Context, d time.Duration, why string, o Origin) (Frozen, error) {
 	if d <= 0 || d > longestFreeze {
-		return Frozen{}, fmt.Errorf("freeze for %v; want a time up to %v", d, longestFreeze)
+		return Frozen{}, fmt.Errorf("%w: freeze for %v; want a time up to %v", ErrWrongTime, d, longestFreeze)
 	}
 	return ask(ctx, c, func(context.Context) (Frozen, error) {
 		now := time.Now().UTC().Truncate(time.Millisecond)
@@ -44,42 +49,62 @@ func (c *Controller) Freeze(ctx context.Context, d time.Duration, why string, o 
 		if err := c.history.SetState(st); err != nil {
 			return Frozen{}, err
 		}
-		c.gauges.frozen.Set(1)
+		c.gauges.setFrozen(st.Freeze.Until)
 		c.log.Warn("configuration is frozen: changes are recorded and not applied",
 			zap.Time("until", st.Freeze.Until), zap.String("why", why), zap.String("author", o.Author))
-		c.events.send(Event{Kind: "frozen", Cause: why, Version: c.current.Load().version.Number, Origin: o.Kind, Author: o.Author})
+		c.events.send(Event{Kind: "frozen", Cause: Frozen(st.Freeze).String(), Version: c.current.Load().version.Number, Origin: o.Kind, Author: o.Author})
 		return Frozen(st.Freeze), nil
 	})
 }
 
-// Thaw ends a freeze: the file counts again, and is applied if it has changed.
-// What else was held stays in the history, for whoever wants to apply it. The
-// error is ErrNotFrozen.
+// String is "frozen until 2026-11-25 14:00:00 (incident 123)", in local time.
+func (f Frozen) String() string {
+	s := "frozen until " + f.Until.Local().Format(time.DateTime)
+	if f.Why != "" {
+		s += " (" + f.Why + ")"
+	}
+	return s
+}
+
+// Thaw ends a freeze: the file counts again, and is applied if it was held. What
+// else was held stays in the history, for whoever wants to apply it. The error is
+// ErrNotFrozen, or that the end cannot be recorded; then the freeze goes on.
 func (c *Controller) Thaw(ctx context.Context, o Origin) (Verdict, error) {
 	return ask(ctx, c, func(ctx context.Context) (Verdict, error) {
 		if !c.frozen(time.Now()) {
 			return c.refuse(ErrNotFrozen.Error()), ErrNotFrozen
 		}
-		return c.thaw(ctx, "by "+o.Author, o), nil
+		if err := c.endFreeze(); err != nil {
+			return c.refuse(err.Error()), err
+		}
+		return c.thawed(ctx, strings.TrimSpace("ended"+by(o)), o), nil
 	})
 }
 
 func (c *Controller) frozen(now time.Time) bool { return now.Before(c.history.State().Freeze.Until) }
 
-// thawTick ends a freeze whose time is over.
+// thawTick ends a freeze whose time is over. It counts no more, whether that can
+// be recorded or not.
 func (c *Controller) thawTick(ctx context.Context, now time.Time) {
-	if f := c.history.State().Freeze; !f.Until.IsZero() && !now.Before(f.Until) {
-		c.thaw(ctx, "its time is over", Origin{Kind: "file"})
+	if f := c.history.State().Freeze; f.Until.IsZero() || now.Before(f.Until) || f == c.guard.thawed {
+		return
 	}
-}
-
-func (c *Controller) thaw(ctx context.Context, why string, o Origin) Verdict {
-	st := c.history.State()
-	st.Freeze = history.Freeze{}
-	if err := c.history.SetState(st); err != nil {
+	c.guard.thawed = c.history.State().Freeze
+	if err := c.endFreeze(); err != nil {
 		c.log.Warn("configuration state is not recorded", zap.Error(err))
 	}
-	c.gauges.frozen.Set(0)
+	c.thawed(ctx, "its time is over", Origin{Kind: "file"})
+}
+
+func (c *Controller) endFreeze() error {
+	st := c.history.State()
+	st.Freeze = history.Freeze{}
+	return c.history.SetState(st)
+}
+
+// thawed tells that a freeze has ended, and takes the file up if it was held.
+func (c *Controller) thawed(ctx context.Context, why string, o Origin) Verdict {
+	c.gauges.setFrozen(time.Time{})
 	run := c.current.Load()
 	c.log.Info("configuration is thawed", zap.String("cause", why))
 	c.events.send(Event{Kind: "thawed", Cause: why, Version: run.version.Number, Origin: o.Kind, Author: o.Author})
@@ -92,37 +117,56 @@ func (c *Controller) thaw(ctx context.Context, why string, o Origin) Verdict {
 }
 
 // hold is the verdict on a change that comes during a freeze.
-func (c *Controller) hold(source []byte, hash string, o Origin, fromFile bool) Verdict {
-	f := c.history.State().Freeze
-	until := f.Until.Local().Format("2006-01-02 15:04:05")
-	v := c.refuse(fmt.Sprintf("it is right, and held: the configuration is frozen until %s (%s)", until, f.Why))
-	v.Result = Held
-	if !c.holds(hash) {
-		held, err := c.history.Append(history.Version{
-			Origin: o.Kind, Author: o.Author, Verdict: history.Held, Note: "frozen until " + until + ": not applied",
+func (c *Controller) hold(disk file, source []byte, hash string, o Origin, fromFile bool) Verdict {
+	f := Frozen(c.history.State().Freeze)
+	held := c.heldAs(hash)
+	if held == 0 {
+		v, err := c.history.Append(history.Version{
+			Origin: o.Kind, Author: o.Author, Verdict: history.Held, Note: f.String(),
 		}, source)
 		if err != nil {
-			c.log.Error("held configuration is not recorded", zap.Error(err))
+			return c.fail(disk, o, fromFile, err)
 		}
-		v.Held = held.Number
+		held = v.Number
 	}
+	v := c.refuse(fmt.Sprintf("held as version %d: %v; weir thaw ends that", held, f))
+	v.Result, v.Held = Held, held
 	if fromFile {
-		next := *c.current.Load()
-		next.file = File{Path: c.o.Path, State: Held, Since: time.Now(), Message: v.Message, bytes: source, hash: hash}
-		c.current.Store(&next)
+		c.showHeld(disk, v.Message)
 	}
-	c.log.Warn("configuration held: it is frozen", append(originFields(o, v.Version), zap.Int("held", v.Held), zap.Time("until", f.Until))...)
-	c.events.send(Event{Kind: Held, Version: v.Held, Origin: o.Kind, Author: o.Author, Cause: v.Message})
+	c.gauges.applies.WithLabelValues(Held).Inc()
+	c.log.Warn("configuration held: it is frozen", append(originFields(o, v.Version), zap.Int("held", held), zap.Time("until", f.Until))...)
+	c.events.send(Event{Kind: Held, Version: held, Origin: o.Kind, Author: o.Author, Cause: v.Message})
 	return v
 }
 
-// holds reports whether the latest word on these bytes is that they are held.
-func (c *Controller) holds(hash string) bool {
-	versions := c.history.List()
-	for i := len(versions) - 1; i >= 0; i-- {
-		if versions[i].Hash == hash {
-			return versions[i].Verdict == history.Held
+// showHeld makes the status say that the file waits. A pin that ignored it does
+// so no more: whoever lifted it wants the file to count, once it may.
+func (c *Controller) showHeld(disk file, message string) {
+	old := c.current.Load()
+	next := *old
+	next.pin = history.State{}
+	next.file = File{Path: c.o.Path, State: Held, Since: time.Now(), Message: message, bytes: disk.source, hash: disk.hash}
+	c.current.Store(&next)
+	if old.pin.Pinned {
+		st := c.history.State()
+		st.Pinned, st.FileHash, st.Reason, st.Since = false, "", "", time.Time{}
+		if err := c.restore(st); err != nil {
+			c.log.Warn("configuration state is not recorded", zap.Error(err))
+		}
+		c.notePin(old, next.pin)
+	}
+}
+
+// heldAs is the version as which these bytes are held, if that is the last word on
+// them; else 0.
+func (c *Controller) heldAs(hash string) int {
+	for _, v := range slices.Backward(c.history.List()) {
+		if v.Hash == hash && v.Verdict == history.Held {
+			return v.Number
+		} else if v.Hash == hash {
+			return 0
 		}
 	}
-	return false
+	return 0
 }

@@ -18,6 +18,7 @@ import (
 )
 
 const (
+	pruneEvery    = time.Hour
 	guardEvery    = 200 * time.Millisecond // while a change is watched
 	baselineEvery = 10 * time.Second       // otherwise
 	baselineMean  = 5 * time.Minute        // how far back "before" reaches, with less and less weight
@@ -43,7 +44,10 @@ type baseline struct {
 type guard struct {
 	baselines map[routeName]*baseline
 	updated   time.Time
-	watch     *watch // nil: nothing is watched
+	pruned    time.Time      // when the history was last looked through for what is too old
+	watch     *watch         // nil: nothing is watched
+	retry     time.Time      // when to try again to undo what nobody confirmed
+	thawed    history.Freeze // the last one that ended by itself
 }
 
 // watch is changes under observation: the last one, and those before it that
@@ -223,6 +227,9 @@ func (c *Controller) guardDue() time.Duration {
 	if c.guard.watch != nil || c.trial != nil || c.history.State().Unconfirmed != 0 || !c.history.State().Freeze.Until.IsZero() {
 		return guardEvery
 	}
+	if due := c.overridesDue(); !due.IsZero() {
+		return min(max(time.Until(due), 0), baselineEvery)
+	}
 	return baselineEvery
 }
 
@@ -230,6 +237,11 @@ func (c *Controller) guardDue() time.Duration {
 func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 	if c.away {
 		return
+	}
+	c.overridesTick(now)
+	if now.Sub(c.guard.pruned) >= pruneEvery {
+		c.guard.pruned = now
+		c.history.Prune()
 	}
 	c.unconfirmed(ctx, now)
 	c.trialTick(ctx, now)

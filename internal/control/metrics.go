@@ -3,6 +3,7 @@ package control
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +19,9 @@ type gauges struct {
 	applies *prometheus.CounterVec
 	guarded *prometheus.CounterVec
 	frozen  prometheus.Gauge
+	until   prometheus.Gauge // of the freeze
+
+	overrides *prometheus.GaugeVec
 }
 
 func newGauges(r *metrics.Registry) (*gauges, error) {
@@ -31,6 +35,12 @@ func newGauges(r *metrics.Registry) (*gauges, error) {
 		frozen: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_config_frozen", Help: "1 while changes are recorded and not applied.",
 		}),
+		until: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_config_frozen_until_timestamp_seconds", Help: "When the freeze ends, in seconds since 1970; 0 without one.",
+		}),
+		overrides: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weir_overrides", Help: "What the operator has said of backends and the configuration does not.",
+		}, []string{"what"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_config_last_apply_timestamp_seconds", Help: "When a configuration was last committed, in seconds since 1970.",
 		}),
@@ -44,10 +54,10 @@ func newGauges(r *metrics.Registry) (*gauges, error) {
 	for _, verdict := range []string{Good, Bad, Unproven} {
 		g.guarded.WithLabelValues(verdict)
 	}
-	for _, result := range []string{"applied", "rejected", "rolled_back"} {
+	for _, result := range []string{"applied", "rejected", "rolled_back", "held"} {
 		g.applies.WithLabelValues(result) // a series that starts at 0 can be alerted on
 	}
-	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies, g.guarded, g.frozen} {
+	for _, c := range []prometheus.Collector{g.version, g.pinned, g.last, g.applies, g.guarded, g.frozen, g.until, g.overrides} {
 		if err := r.Prometheus().Register(c); err != nil {
 			return nil, err
 		}
@@ -59,6 +69,16 @@ func (g *gauges) setPinned(pinned bool) {
 	g.pinned.Set(0)
 	if pinned {
 		g.pinned.Set(1)
+	}
+}
+
+// setFrozen shows a freeze, or with the zero time that there is none.
+func (g *gauges) setFrozen(until time.Time) {
+	g.frozen.Set(0)
+	g.until.Set(0)
+	if !until.IsZero() {
+		g.frozen.Set(1)
+		g.until.Set(float64(until.UnixMilli()) / 1000)
 	}
 }
 

@@ -24,6 +24,10 @@ func (c *Controller) rollback(ctx context.Context, to int, o Origin) (Verdict, e
 	if err != nil {
 		return c.refuse(err.Error()), err
 	}
+	if never := target.Verdict == history.Held || target.Verdict == history.Staged; never && c.frozen(began) {
+		err := fmt.Errorf("%w: version %d never ran, and the configuration is %v", ErrNoTarget, target.Number, Frozen(c.history.State().Freeze))
+		return c.refuse(err.Error()), err
+	}
 	ch, err := c.revive(target)
 	if err != nil {
 		return c.fail(file{}, o, false, err), nil
@@ -61,7 +65,7 @@ func (c *Controller) revive(v history.Version) (change, error) {
 // a later rollback leads to it by itself. Going forward to a newer version
 // condemns nothing.
 func (c *Controller) condemn(bad, target, now history.Version, o Origin) {
-	if target.Number > origin(c.history.List(), bad).Number {
+	if target.Number > history.First(c.history.List(), bad).Number {
 		return
 	}
 	note := fmt.Sprintf("rolled back to version %d as version %d%s", target.Number, now.Number, by(o))

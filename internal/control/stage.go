@@ -96,11 +96,13 @@ func (s *stage) wait(ctx context.Context) {
 }
 
 // commit makes the stage what runs, as version n, and retires what it
-// replaces. Nothing in it can fail.
-func (s *stage) commit(n int) {
+// replaces. Before any request meets its pools, enforce has a look at them.
+// Nothing in it can fail.
+func (s *stage) commit(n int, enforce func(map[string]*pool.Pool)) {
 	for _, st := range s.specs {
 		st.Commit()
 	}
+	enforce(s.pools)
 	s.proxy.SetVersion(n)
 	s.proxy.Commit()
 	for _, p := range s.gone { // no route leads there any more

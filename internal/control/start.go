@@ -46,6 +46,8 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 	for _, err := range c.history.Damaged() {
 		c.log.Error("history", zap.String("dir", c.history.Dir()), zap.Error(err))
 	}
+	c.loadOverrides(time.Now())
+	c.settleTrials()
 	versions := c.history.List()
 	d, err := decide(f, versions, c.history.State(), time.Now(), c.o.Strict)
 	if err != nil {
@@ -63,6 +65,16 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 	}
 	c.boot = ch.cfg
 	v, err := c.carry(ctx, ch, disk)
+	if no := (unrecorded{}); errors.As(err, &no) && !c.o.Strict && len(goodVersions(versions)) > 0 {
+		// A full disk must not keep Weir from running what is on it.
+		f.err = err
+		d = decision{state: Rejected, loud: fmt.Sprintf("%s cannot be recorded: version %d runs, the newest good one", c.o.Path, goodVersions(versions)[0].Number)}
+		if ch, err = c.earlier(versions, math.MaxInt); err == nil {
+			ch.round = probeRound
+			c.boot = ch.cfg
+			v, err = c.carry(ctx, ch, disk)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -70,12 +82,10 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 		c.startRejected(disk, f.err)
 	}
 	if c.frozen(time.Now()) {
-		c.gauges.frozen.Set(1)
+		c.gauges.setFrozen(c.history.State().Freeze.Until)
 	}
 	if d.state == Held {
-		next := *c.current.Load()
-		next.file.State, next.file.Message = Held, d.loud
-		c.current.Store(&next)
+		c.startHeld(disk, d.loud)
 	}
 	if d.loud != "" {
 		c.log.Warn(d.loud, zap.Int("version", v.Number))
@@ -87,6 +97,39 @@ func (c *Controller) startWith(ctx context.Context, disk file, f seen, cfg *conf
 	c.log.Info("configuration runs", zap.Int("version", v.Number), zap.Bool("new", d.file),
 		zap.String("history", c.history.Dir()))
 	return nil
+}
+
+// startHeld records a file that was edited while Weir was down and comes into a
+// freeze, and shows it.
+func (c *Controller) startHeld(disk file, message string) {
+	if c.heldAs(disk.hash) == 0 {
+		_, err := c.history.Append(history.Version{
+			Origin: "start", Verdict: history.Held, Note: Frozen(c.history.State().Freeze).String(),
+		}, disk.source)
+		if err != nil {
+			c.log.Error("held configuration is not recorded", zap.Error(err))
+		}
+	}
+	c.showHeld(disk, message)
+}
+
+// settleTrials ends on paper the trials that a crash has ended. One that had been
+// promoted runs.
+func (c *Controller) settleTrials() {
+	running := c.history.State().Running
+	for _, v := range c.history.List() {
+		var err error
+		switch {
+		case v.Verdict != history.Staged:
+		case v.Number == running:
+			err = c.history.Mark(v.Number, history.Applied, "")
+		default:
+			err = c.history.Mark(v.Number, history.RolledBack, "Weir ended while it was tried")
+		}
+		if err != nil {
+			c.log.Warn("version is not marked", zap.Int("version", v.Number), zap.Error(err))
+		}
+	}
 }
 
 // earlier loads version n or, if it does not parse any more, the newest good

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"weir/health"
 	"weir/internal/config"
 	"weir/internal/history"
@@ -34,6 +32,7 @@ type Status struct {
 	Trial    *Trial        `json:"trial,omitempty"`       // a change that is tried first
 	Confirm  *Unconfirmed  `json:"unconfirmed,omitempty"` // a change that is undone unless it is confirmed
 	File     File          `json:"file"`
+	Override []Override    `json:"overrides,omitempty"`      // what the operator has said of backends
 	Restart  []Change      `json:"restart_needed,omitempty"` // settings that differ from what this process started with
 	History  HistoryStatus `json:"history"`
 	Traffic  proxy.Status  `json:"traffic"` // listeners, requests in flight
@@ -76,6 +75,7 @@ func (c *Controller) Status() Status {
 	if f := c.history.State().Freeze; time.Now().Before(f.Until) {
 		s.Frozen = (*Frozen)(&f)
 	}
+	s.Override = c.Overrides()
 	s.Guard = c.guarded.Load().guarded()
 	if t := c.tried.Load(); t != nil && t.Ended == "" {
 		s.Trial = t
@@ -93,7 +93,7 @@ func (c *Controller) Status() Status {
 	if _, err := os.Stat(c.o.Path); errors.Is(err, fs.ErrNotExist) {
 		s.File.State, s.File.Problems = Missing, nil
 	}
-	s.Warnings = warnings(s)
+	s.Warnings = append(append(warnings(s), c.overrideWarnings()...), c.mirror.warnings()...)
 	return s
 }
 
@@ -110,6 +110,8 @@ func warnings(s Status) []string {
 	switch s.File.State {
 	case Rejected:
 		w = append(w, fmt.Sprintf("%s was rejected; version %d goes on", s.File.Path, s.Version))
+	case Held:
+		w = append(w, fmt.Sprintf("%s was edited and is held; version %d goes on", s.File.Path, s.Version))
 	case Missing:
 		w = append(w, fmt.Sprintf("%s is missing; version %d goes on", s.File.Path, s.Version))
 	}
@@ -117,8 +119,7 @@ func warnings(s Status) []string {
 		w = append(w, fmt.Sprintf("pinned, %s is ignored: %s", s.File.Path, s.Pinned.Reason))
 	}
 	if s.Frozen != nil {
-		w = append(w, fmt.Sprintf("frozen until %s: changes are recorded and not applied: %s",
-			s.Frozen.Until.Local().Format(time.DateTime), s.Frozen.Why))
+		w = append(w, fmt.Sprintf("%v: changes are recorded and not applied; weir thaw ends that", s.Frozen))
 	}
 	if s.Confirm != nil {
 		w = append(w, fmt.Sprintf("version %d is undone at %s unless it is confirmed: weir confirm",
@@ -179,51 +180,6 @@ func (c *Controller) find(name string) *pool.Pool {
 	return v.retired[name]
 }
 
-// Mark sets the administrative state of a backend and returns once new
-// requests respect it. It is a fact, not a version: it lasts as long as the
-// backend is configured. The error is a *pool.UnknownBackendError if there is
-// no such pool or backend.
-func (c *Controller) Mark(poolName, address string, a pool.Admin, o Origin) error {
-	return c.mark(poolName, address, a, o, func(p *pool.Pool) error { return p.Mark(address, a) })
-}
-
-// MarkWithin is Mark with another deadline than the pool's for what runs on the
-// backend, 0 for none. It moves that of a drain that goes on, also of a backend
-// that is no longer configured.
-func (c *Controller) MarkWithin(poolName, address string, a pool.Admin, timeout time.Duration, o Origin) error {
-	return c.mark(poolName, address, a, o, func(p *pool.Pool) error { return p.MarkWithin(address, a, timeout) },
-		zap.Duration("timeout", timeout))
-}
-
-func (c *Controller) mark(poolName, address string, a pool.Admin, o Origin, mark func(*pool.Pool) error, more ...zap.Field) error {
-	p := c.find(poolName)
-	if p == nil {
-		return &pool.UnknownBackendError{Pool: poolName, Address: address}
-	}
-	if err := mark(p); err != nil {
-		return err
-	}
-	c.log.Info("backend marked", append([]zap.Field{zap.String("pool", poolName), zap.String("backend", address),
-		zap.String("admin", a.String()), zap.String("origin", o.Kind), zap.String("author", o.Author)}, more...)...)
-	return nil
-}
-
-// Weigh gives a backend another weight than the configured one, until it is
-// pool.Configured again. Like Mark it is a fact and no version. The error is a
-// *pool.UnknownBackendError, or about the weight.
-func (c *Controller) Weigh(poolName, address string, weight int, o Origin) error {
-	v := c.current.Load()
-	if v == nil || v.pools[poolName] == nil {
-		return &pool.UnknownBackendError{Pool: poolName, Address: address}
-	}
-	if err := v.pools[poolName].SetWeight(address, weight); err != nil {
-		return err
-	}
-	c.log.Info("backend weighed", zap.String("pool", poolName), zap.String("backend", address),
-		zap.Int("weight", weight), zap.String("origin", o.Kind), zap.String("author", o.Author))
-	return nil
-}
-
 // Heartbeat enters that a backend is there, with what it says of itself
 // (health.ParseHeartbeat). It is not logged: what follows from it is, by the
 // pool, if anything does. The error is a *pool.UnknownBackendError if there is no
@@ -276,6 +232,19 @@ func (c *Controller) Versions() []history.Version {
 		return nil
 	}
 	return c.history.List()
+}
+
+// VerifyHistory reads all versions that are kept and compares them with their
+// hashes: how many are right, and a sentence for each that is not.
+func (c *Controller) VerifyHistory() (right int, damaged []string) {
+	if c.current.Load() == nil {
+		return 0, nil
+	}
+	right, wrong := c.history.Verify()
+	for _, err := range wrong {
+		damaged = append(damaged, err.Error())
+	}
+	return right, damaged
 }
 
 // Version returns one version and its bytes, or history.ErrNotFound.

@@ -90,7 +90,7 @@ func (c *Controller) try(ctx context.Context, source []byte, cfg *config.Config,
 		t.staged, err = c.o.Proxy.Prepare(cfg, pools, 0)
 	}
 	if err != nil {
-		t.release()
+		c.release(t)
 		v := c.refuse(err.Error())
 		v.Result = Failed
 		return v, nil
@@ -99,7 +99,7 @@ func (c *Controller) try(ctx context.Context, source []byte, cfg *config.Config,
 		t.until = t.began.Add(opts.Shadow)
 		t.live = c.o.Proxy.Shadow(t.staged)
 	} else if err := c.beginStage(t, opts.Stage); err != nil {
-		t.release()
+		c.release(t)
 		return Verdict{}, err
 	}
 	c.trial = t
@@ -137,6 +137,7 @@ func (c *Controller) trialPools(ctx context.Context, run *view, t *trial) (map[s
 		st.Commit()
 		pools[p.Name] = own
 	}
+	c.enforceTrial(t.fresh)
 	return pools, nil
 }
 
@@ -174,7 +175,8 @@ func (t *trial) beginStep(now time.Time) {
 }
 
 // release gives back what the trial has taken.
-func (t *trial) release() {
+func (c *Controller) release(t *trial) {
+	c.enforceTrial(nil)
 	if t.live != nil {
 		t.live.End()
 	}
@@ -208,10 +210,10 @@ func (c *Controller) trialTick(ctx context.Context, now time.Time) {
 			return
 		}
 	}
-	if now.Before(t.until) {
+	if now.Before(t.until) || c.frozen(now) { // in a freeze it stays where it is
 		return
 	}
-	if t.steps[0] == 100 {
+	if len(t.steps) == 0 || t.steps[0] == 100 {
 		c.promote(ctx)
 		return
 	}
@@ -239,6 +241,7 @@ func (c *Controller) promote(ctx context.Context) Verdict {
 		c.log.Warn("promoted version is not marked", zap.Int("version", v.Number), zap.Error(err))
 	}
 	c.endTrial("promoted", "")
+	c.mirror.poke() // it ran before it was marked so
 	return c.report(run, plan(run.cfg, t.cfg), v, t.origin, began)
 }
 
@@ -267,7 +270,7 @@ func (c *Controller) abortTrial(how, why string) {
 func (c *Controller) endTrial(how, why string) {
 	t := c.trial
 	c.showTrial(how, why)
-	t.release()
+	c.release(t)
 	c.trial = nil
 	c.events.send(Event{Kind: "trial", What: how, Version: t.version.Number, Cause: why, Origin: t.origin.Kind, Author: t.origin.Author})
 	c.log.Info("trial ended: "+how, zap.Int("version", t.version.Number), zap.Bool("shadow", t.shadow), zap.String("cause", why))
@@ -306,6 +309,10 @@ func (c *Controller) EndTrial(ctx context.Context, promote bool, o Origin) (Verd
 			return c.refuse(ErrNoTrial.Error()), ErrNoTrial
 		case promote && c.trial.shadow:
 			return c.refuse("a shadow serves nobody: apply the file"), nil
+		case promote && c.frozen(time.Now()):
+			v := c.refuse(fmt.Sprintf("held as version %d: %v; weir thaw ends that", c.trial.version.Number, Frozen(c.history.State().Freeze)))
+			v.Result, v.Held = Held, c.trial.version.Number
+			return v, nil
 		case promote:
 			return c.promote(ctx), nil
 		}

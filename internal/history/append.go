@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -39,7 +38,7 @@ func (s *Store) Append(v Version, source []byte) (Version, error) {
 	s.versions = append(s.versions, v)
 	s.next = v.Number + 1
 	s.mu.Unlock()
-	s.prune()
+	s.prune(v.Time)
 	return v, nil
 }
 
@@ -76,7 +75,10 @@ func (s *Store) record(v Version, source []byte) error {
 
 // Mark replaces the verdict and the note of version n, durably.
 func (s *Store) Mark(n int, verdict, note string) error {
-	return s.amend(n, func(v *Version) { v.Verdict, v.Note = verdict, note })
+	return s.amend(n, func(v *Version) {
+		v.Tried = v.Verdict == Staged && verdict == RolledBack || v.Tried
+		v.Verdict, v.Note = verdict, note
+	})
 }
 
 // Judge adds to version n what it did to traffic, durably.
@@ -113,67 +115,6 @@ func (s *Store) amend(n int, change func(*Version)) error {
 	s.versions[i] = v // writing is held: nobody moved it
 	s.mu.Unlock()
 	return nil
-}
-
-// prune removes versions that surplus names, and what is left of damaged ones
-// older than all that is kept. A file that cannot be removed is tried again
-// next time: an Append that is on the disk must not fail for it.
-func (s *Store) prune() {
-	s.mu.RLock()
-	gone := surplus(s.versions, s.keep, s.state.Running)
-	oldest := s.versions[0].Number
-	wrecks := slices.Clone(s.wrecks)
-	s.mu.RUnlock()
-
-	removed := make(map[int]bool)
-	for _, n := range gone {
-		removed[n] = s.erase(n)
-	}
-	for _, n := range wrecks {
-		if n < oldest {
-			removed[n] = s.erase(n)
-		}
-	}
-	if len(removed) == 0 {
-		return
-	}
-	s.disk.syncDir(s.dir) // if it is not durable, the next Open prunes again
-	s.mu.Lock()
-	s.versions = slices.DeleteFunc(slices.Clone(s.versions), func(v Version) bool { return removed[v.Number] })
-	s.wrecks = slices.DeleteFunc(s.wrecks, func(n int) bool { return removed[n] })
-	s.mu.Unlock()
-}
-
-// erase removes both files of n and tells whether the version is gone. The
-// metadata goes first, so that a crash in between leaves an orphan that Open
-// recognises, not a damaged version.
-func (s *Store) erase(n int) bool {
-	if err := s.disk.remove(s.path(n, metaExt)); err != nil {
-		return false
-	}
-	s.disk.remove(s.path(n, sourceExt)) // what stays is such an orphan
-	return true
-}
-
-// surplus returns the numbers of the versions to remove, so that the newest
-// keep stay, the running one, and the one that a rollback from it leads to:
-// the newest before it with other bytes.
-func surplus(versions []Version, keep, running int) []int {
-	before := 0
-	if i := slices.IndexFunc(versions, func(v Version) bool { return v.Number == running }); i >= 0 {
-		for _, v := range versions[:i] {
-			if v.Hash != versions[i].Hash {
-				before = v.Number
-			}
-		}
-	}
-	var gone []int
-	for _, v := range versions[:max(len(versions)-keep, 0)] {
-		if v.Number != running && v.Number != before {
-			gone = append(gone, v.Number)
-		}
-	}
-	return gone
 }
 
 func (s *Store) path(n int, ext string) string {

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // faults is a disk whose n-th step fails. After a crash every later step fails
@@ -46,7 +48,7 @@ func (x *faults) disk() disk {
 			}
 			return real.write(f, data)
 		},
-		sync: func(f *os.File) error { return errors.Join(x.next(), real.sync(f)) },
+		sync: func(*os.File) error { return x.next() }, // the machine does not go down
 		rename: func(from, to string) error {
 			if err := x.next(); err != nil {
 				return err
@@ -59,15 +61,18 @@ func (x *faults) disk() disk {
 			}
 			return real.remove(path)
 		},
-		syncDir: func(dir string) error { return errors.Join(x.next(), real.syncDir(dir)) },
+		syncDir: func(string) error { return x.next() },
 	}
 }
 
 // model is what a caller was told: versions that must exist, and those that
 // may, because the crash came between the disk and the answer.
 type model struct {
-	must map[int]string
-	seen map[int]bool // numbers that anybody could have seen
+	must   map[int]string
+	seen   map[int]bool    // numbers that anybody could have seen
+	judged map[int]Version // what must be known of them
+	states []State         // what may be the state: the last that was promised, and those that failed since
+	kept   []string        // the same of what is kept as overrides.json; "" is nothing
 }
 
 // check reopens dir with a disk that works and compares it with the model.
@@ -80,6 +85,20 @@ func (m model) check(t *testing.T, what, dir string) {
 	defer s.Close()
 	if d := s.Damaged(); len(d) != 0 {
 		t.Errorf("%s: damaged: %v", what, d)
+	}
+	if !slices.Contains(m.states, s.State()) {
+		t.Errorf("%s: state %+v, want one of %+v", what, s.State(), m.states)
+	}
+	if kept, err := s.Kept("overrides.json"); !slices.Contains(m.kept, string(kept)) {
+		t.Errorf("%s: kept is %q, %v, want one of %q", what, kept, err, m.kept)
+	}
+	for n, want := range m.judged {
+		if v, _, err := s.Get(n); err != nil || v.Verdict != want.Verdict || (v.Guard == nil) != (want.Guard == nil) {
+			t.Errorf("%s: version %d is known as %+v, %v, want %+v", what, n, v, err, want)
+		}
+	}
+	if right, wrong := s.Verify(); right < len(m.must) || len(wrong) > 0 {
+		t.Errorf("%s: %d versions verified, %v", what, right, wrong)
 	}
 	for n, want := range m.must {
 		if _, got, err := s.Get(n); err != nil || string(got) != want {
@@ -115,11 +134,11 @@ func TestEveryStepFails(t *testing.T) {
 	}
 }
 
-// series appends three versions, sets the state and a mark after each, and
-// returns what it was promised.
+// series appends three versions, sets the state, keeps something, marks and judges
+// after each, and returns what it was promised.
 func series(t *testing.T, what, dir string, x *faults) model {
 	t.Helper()
-	m := model{must: map[int]string{}, seen: map[int]bool{}}
+	m := model{must: map[int]string{}, seen: map[int]bool{}, judged: map[int]Version{}, states: []State{{}}, kept: []string{""}}
 	s, err := open(dir, 100, x.disk())
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
@@ -142,16 +161,27 @@ func series(t *testing.T, what, dir string, x *faults) model {
 			t.Errorf("%s: number %d was given twice", what, v.Number)
 		}
 		m.must[v.Number] = source
-		if st := (State{Running: v.Number}); s.SetState(st) == nil {
-			state = st
+		at := time.Date(2026, 1, 1, i, 0, 0, 0, time.UTC)
+		st := State{
+			Running: v.Number, Pinned: i == 1, Unconfirmed: v.Number, ConfirmBy: at,
+			Freeze: Freeze{Since: at, Until: at.Add(time.Hour), By: "ada", Why: source},
+		}
+		if m.states = append(m.states, st); s.SetState(st) == nil {
+			state, m.states = st, []State{st}
 		}
 		if s.State() != state {
 			t.Errorf("%s: state %+v, want %+v", what, s.State(), state)
 		}
-		if err := s.Mark(v.Number, RolledBack, "note"); err == nil {
-			if got, _, _ := s.Get(v.Number); got.Verdict != RolledBack {
-				t.Errorf("%s: the mark on %d is lost", what, v.Number)
-			}
+		if m.kept = append(m.kept, source); s.Keep("overrides.json", []byte(source)) == nil {
+			m.kept = []string{source}
+		}
+		marked, judged := s.Mark(v.Number, RolledBack, "note"), s.Judge(v.Number, Guard{Verdict: "bad"})
+		got, _, _ := s.Get(v.Number)
+		if marked == nil && got.Verdict != RolledBack || judged == nil && got.Guard == nil {
+			t.Errorf("%s: the mark on %d is lost: %+v, %v, %v", what, v.Number, got, marked, judged)
+		}
+		if marked == nil && judged == nil { // of one that failed either may be on the disk
+			m.judged[v.Number] = got
 		}
 	}
 	if len(m.must) != len(s.List()) {
@@ -234,6 +264,8 @@ func FuzzParseVersion(f *testing.F) {
 	f.Add(3, []byte(`{"number":3,"hash":"`+strings.Repeat("A", 64)+`","verdict":"applied"}`))
 	f.Add(1, []byte(`{"number":1,"time":"2026-02-30T00:00:00Z"}`))
 	f.Add(0, []byte("null"))
+	judged, _ := encode(Version{Number: 2, Hash: Hash(nil), Verdict: Held, Guard: &Guard{Verdict: "bad", Routes: []RouteGuard{{Route: "a/b"}}}})
+	f.Add(2, judged)
 	f.Fuzz(func(t *testing.T, n int, data []byte) {
 		v, err := parseVersion(n, data)
 		if err != nil {
@@ -244,31 +276,64 @@ func FuzzParseVersion(f *testing.F) {
 			t.Fatalf("%+v was read and cannot be written: %v", v, err)
 		}
 		w, err := parseVersion(n, again)
-		if err != nil || !w.Time.Equal(v.Time) {
+		if err != nil {
 			t.Fatalf("%+v became %+v, %v", v, w, err)
 		}
-		w.Time = v.Time // compared above: == would look at the location too
-		if w != v {
-			t.Fatalf("%+v became %+v", v, w)
+		if third, _ := encode(w); !bytes.Equal(third, again) {
+			t.Fatalf("%s became %s", again, third)
 		}
 	})
 }
 
 func TestSurplus(t *testing.T) {
-	f := func(hashes string, keep, running int, want ...int) {
+	day := 24 * time.Hour
+	now := time.Now()
+	// line is a hash for each version: ! was rolled back, ~ held, ? tried and
+	// dropped, n= rolls back to n. The newest is of now, each other a day older.
+	f := func(line string, keep int, age time.Duration, running int, want ...int) {
 		t.Helper()
+		words := strings.Fields(line)
 		var versions []Version
-		for i, h := range hashes {
-			versions = append(versions, Version{Number: i + 1, Hash: string(h)})
+		for i, w := range words {
+			v := Version{Number: i + 1, Verdict: Applied, Time: now.Add(-day * time.Duration(len(words)-1-i))}
+			if of, hash, ok := strings.Cut(w, "="); ok {
+				fmt.Sscan(of, &v.RollbackOf)
+				w = hash
+			}
+			switch w[0] {
+			case '!':
+				v.Verdict = RolledBack
+			case '~':
+				v.Verdict = Held
+			case '?':
+				v.Verdict, v.Tried = RolledBack, true
+			}
+			v.Hash = strings.TrimLeft(w, "!~?")
+			versions = append(versions, v)
 		}
-		if got := surplus(versions, keep, running); !slices.Equal(got, want) {
-			t.Errorf("surplus(%q, %d, %d) = %v, want %v", hashes, keep, running, got, want)
+		r := retention{keep: keep, running: running}
+		if age > 0 {
+			r.since = now.Add(-age)
+		}
+		if got := surplus(versions, r); !slices.Equal(got, want) {
+			t.Errorf("surplus(%q, %d, %v, %d) = %v, want %v", line, keep, age, running, got, want)
 		}
 	}
-	f("abcd", 4, 4)
-	f("abcd", 2, 4, 1, 2)
-	f("abcd", 2, 2, []int{}...)
-	f("aaab", 1, 3, 1, 2)
-	f("abcd", 1, 9, 1, 2, 3) // what runs is not kept any more
-	f("", 1, 0)
+	f("a b c d", 4, 0, 4)
+	f("a b c d", 2, 0, 4, 1, 2)
+	f("a b c d", 2, 0, 2)
+	f("a a a b", 1, 0, 3, 1, 2)
+	f("a b c d", 1, 0, 9, 1, 2) // what runs is not kept any more
+	f("", 1, 0, 0)
+
+	// where a rollback leads stays, whatever came in between
+	f("a b !c !d ?e ~f g", 1, 0, 7, 1, 3, 4, 5, 6)
+	f("a b ~c ~d ~e", 2, 0, 2, 3)
+	f("a b !c 2=b", 1, 0, 4, 2, 3)
+
+	// by age, of those that are not too many
+	f("a b c d e", 9, 2*day+time.Hour, 5, 1, 2)
+	f("a b c d e", 4, 3*day+time.Hour, 5, 1)
+	f("a b c d e", 9, time.Hour, 5, 1, 2, 3)
+	f("a b ~c ~d", 9, time.Hour, 2, 3)
 }

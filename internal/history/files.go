@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,8 +63,8 @@ func parseVersion(n int, data []byte) (Version, error) {
 		return Version{}, fmt.Errorf("hash %q is not a SHA-256 in lower-case hex", v.Hash)
 	case v.Size < 0:
 		return Version{}, fmt.Errorf("size %d is negative", v.Size)
-	case v.Verdict != Applied && v.Verdict != RolledBack:
-		return Version{}, fmt.Errorf("verdict %q is neither %q nor %q", v.Verdict, Applied, RolledBack)
+	case !slices.Contains(verdicts, v.Verdict):
+		return Version{}, fmt.Errorf("verdict %q is none of %q", v.Verdict, verdicts)
 	case v.RollbackOf < 0 || v.RollbackOf >= n:
 		return Version{}, fmt.Errorf("rollback of version %d, which is not older", v.RollbackOf)
 	}
@@ -174,7 +175,15 @@ func makeDir(dir string) error {
 // lockDir takes the directory for this process. The kernel gives the lock back
 // when the process ends, however it ends.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, fileMode)
+	name := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, fileMode)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		// What is there can be run all the same. That nothing can be recorded is
+		// for each change to say.
+		if readOnly, again := os.Open(name); again == nil {
+			f, err = readOnly, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,7 @@
 //	000012.yaml   the configuration as it was accepted
 //	000012.json   when, from where, by whom; written last, it makes 12 exist
 //	state.json    which version runs, and whether the file on disk is ignored
-//	sticky.key    or what else KeepOnce keeps
+//	sticky.key    or what else Keep and KeepOnce keep
 //	lock          held by the process that writes here
 //
 // The package knows nothing of what the bytes mean. A crash or a full disk at
@@ -30,6 +30,8 @@ const (
 	Staged     = "staged"      // it is tried by some of the clients, and does not run yet
 )
 
+var verdicts = []string{Applied, RolledBack, Held, Staged}
+
 // ErrNotFound is returned for a version that is not, or no longer, kept.
 var ErrNotFound = errors.New("no such version")
 
@@ -42,6 +44,7 @@ type Version struct {
 	Origin     string    `json:"origin"` // start, file, api, signal, rollback
 	Author     string    `json:"author,omitempty"`
 	Verdict    string    `json:"verdict"`
+	Tried      bool      `json:"tried,omitempty"`       // some of the clients had it, and it was dropped
 	RollbackOf int       `json:"rollback_of,omitempty"` // it has the bytes of that version
 	Note       string    `json:"note,omitempty"`
 	Guard      *Guard    `json:"guard,omitempty"` // what became of traffic; nil: nobody has said
@@ -105,11 +108,13 @@ type Store struct {
 
 	mu       sync.RWMutex // what readers see; never held across disk access
 	keep     int
+	maxAge   time.Duration
 	next     int
 	versions []Version // oldest first
 	state    State
 	damaged  []error
-	wrecks   []int // numbers of damaged versions, whose files await pruning
+	wrecks   []int         // numbers of damaged versions, whose files await pruning
+	why      map[int]error // what is wrong with each
 }
 
 // Open opens dir, creating it if need be, and removes what a crash left behind.
@@ -128,7 +133,7 @@ func open(dir string, keep int, d disk) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	s := &Store{dir: dir, lock: lock, disk: d, keep: max(keep, 1)}
+	s := &Store{dir: dir, lock: lock, disk: d, keep: max(keep, 1), why: make(map[int]error)}
 	if err := s.load(); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("history: %w", err)
@@ -215,14 +220,6 @@ func (s *Store) SetState(st State) error {
 	s.state = st
 	s.mu.Unlock()
 	return nil
-}
-
-// SetKeep changes how many versions the next Append retains; less than 1
-// counts as 1.
-func (s *Store) SetKeep(keep int) {
-	s.mu.Lock()
-	s.keep = max(keep, 1)
-	s.mu.Unlock()
 }
 
 // Damaged reports what Open found unreadable: one error for each version or

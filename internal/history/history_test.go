@@ -178,8 +178,8 @@ func TestPrune(t *testing.T) {
 	f(2, 0, []string{"a", "b", "c", "d"}, "3 4")
 
 	// the running one and the one before it stay, whatever keep says
-	f(1, 3, []string{"a", "b", "c", "d"}, "3 4")
-	f(0, 4, []string{"a", "b", "c", "d", "e"}, "4 5")
+	f(1, 3, []string{"a", "b", "c", "d"}, "2 3 4")
+	f(0, 4, []string{"a", "b", "c", "d", "e"}, "3 4 5")
 
 	// the one before it is the one with other bytes: where a rollback leads
 	f(3, 3, []string{"a", "b", "b", "b"}, "1 2 3 4")

@@ -67,7 +67,8 @@ func (s *Store) loadVersion(n int) (Version, error) {
 }
 
 func (s *Store) wreck(n int, err error) {
-	s.damaged = append(s.damaged, fmt.Errorf("version %d is damaged: %w", n, err))
+	s.why[n] = fmt.Errorf("version %d is damaged: %w", n, err)
+	s.damaged = append(s.damaged, s.why[n])
 	s.wrecks = append(s.wrecks, n)
 }
 
@@ -104,7 +105,7 @@ func (s *Store) loadState() {
 		err = json.Unmarshal(data, &st)
 	}
 	if err != nil {
-		s.damaged = append(s.damaged, fmt.Errorf("%s is damaged, nothing counts as pinned: %w", stateName, err))
+		s.damaged = append(s.damaged, fmt.Errorf("%s is damaged, nothing counts as pinned, frozen or unconfirmed: %w", stateName, err))
 		return
 	}
 	s.state = st
