@@ -171,7 +171,7 @@ func (c *Controller) putTrial(o Override, value string) {
 func (c *Controller) keepOverrides() {
 	s := &c.overrides
 	c.showOverrides()
-	data, err := json.MarshalIndent(map[string][]Override{"overrides": s.list}, "", "  ")
+	data, err := json.MarshalIndent(map[string][]Override{"overrides": append([]Override{}, s.list...)}, "", "  ")
 	if err == nil {
 		err = c.history.Keep(overridesName, append(data, '\n'))
 	}

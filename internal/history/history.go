@@ -4,7 +4,7 @@
 //	000012.yaml   the configuration as it was accepted
 //	000012.json   when, from where, by whom; written last, it makes 12 exist
 //	state.json    which version runs, and whether the file on disk is ignored
-//	sticky.key    or what else Keep and KeepOnce keep
+//	sticky.key    or what else Keep and KeepOnce keep: overrides.json, weir.yaml
 //	lock          held by the process that writes here
 //
 // The package knows nothing of what the bytes mean. A crash or a full disk at
