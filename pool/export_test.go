@@ -14,7 +14,7 @@ var (
 )
 
 // More of it.
-var RampWeight = rampWeight
+var RampPercent = rampPercent
 
 // CountedInFlight adds up what the loops' cursors hold for the bounds of a ring.
 func CountedInFlight(p *Pool) (n int64) {
