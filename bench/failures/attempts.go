@@ -147,14 +147,15 @@ func haproxyAttempts(stat io.Reader) (n int64, err error) {
 
 // queueLength is how many requests wait in Weir's queues, by its metrics; false
 // if it does not say.
-func (r *running) queueLength(ctx context.Context) (n float64, ok bool) {
+func (r *running) queueLength(ctx context.Context) (n int, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, countPatience)
 	defer cancel()
 	text, err := r.admin(ctx, "/metrics")
 	if err != nil {
 		return 0, false
 	}
-	return gauge(string(text), "weir_queue_length")
+	v, ok := gauge(string(text), "weir_queue_length")
+	return int(v), ok
 }
 
 // gauge adds up the series of a metric; false if there are none.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -20,6 +21,8 @@ type backend struct {
 	service time.Duration
 	slots   int
 	cmd     *exec.Cmd // nil while it is dead
+	frozen  bool
+	had     int64 // requests, when it was last asked
 	in      io.WriteCloser
 	out     *bufio.Reader
 }
@@ -59,8 +62,13 @@ func (f farm) addresses() []string {
 	return out
 }
 
-// start runs the process and waits until it listens. It does nothing if it runs.
+// start runs the process and waits until it listens, or lets a frozen one go on.
+// It does nothing if it runs.
 func (b *backend) start(ctx context.Context) error {
+	if b.frozen {
+		b.frozen = false
+		return b.cmd.Process.Signal(syscall.SIGCONT)
+	}
 	if b.cmd != nil {
 		return nil
 	}
@@ -82,7 +90,7 @@ func (b *backend) start(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	b.cmd, b.in, b.out = cmd, in, bufio.NewReader(out)
+	b.cmd, b.in, b.out, b.had = cmd, in, bufio.NewReader(out), 0
 	if _, err := b.out.ReadString('\n'); err != nil {
 		b.kill()
 		return fmt.Errorf("the backend at %s does not listen: %w", b.address, err)
@@ -98,22 +106,29 @@ func (b *backend) kill() {
 	_ = b.cmd.Process.Kill()
 	_ = b.cmd.Wait()
 	_ = b.in.Close()
-	b.cmd = nil
+	b.cmd, b.frozen = nil, false
 }
 
-// tell sends a word to the process and returns how many requests it has had.
-func (b *backend) tell(word string) (requests int64, err error) {
+// freeze stops the process in its tracks: its kernel still accepts for it.
+func (b *backend) freeze() error {
 	if b.cmd == nil {
-		return 0, nil
+		return nil
 	}
+	b.frozen = true
+	return b.cmd.Process.Signal(syscall.SIGSTOP)
+}
+
+// tell sends a word to the process, which answers how many requests it has had.
+func (b *backend) tell(word string) error {
 	if _, err := fmt.Fprintln(b.in, word); err != nil {
-		return 0, err
+		return err
 	}
 	line, err := b.out.ReadString('\n')
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	b.had, err = strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return err
 }
 
 // become makes something wrong with the backend, or right again.
@@ -125,9 +140,17 @@ func (b *backend) become(ctx context.Context, f fault) error {
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	_, err := b.tell(string(f))
-	return err
+	return b.tell(string(f))
 }
 
 // count is how many requests the process of the backend has had; 0 for a dead one.
-func (b *backend) count() (int64, error) { return b.tell("count") }
+func (b *backend) count() (int64, error) {
+	switch {
+	case b.cmd == nil:
+		return 0, nil
+	case b.frozen:
+		return b.had, nil
+	}
+	err := b.tell("count")
+	return b.had, err
+}

@@ -33,6 +33,7 @@ const noBackend = -1
 // sample is one request of a run.
 type sample struct {
 	due     time.Duration // since the start of the run
+	late    time.Duration // it was sent: how busy the client's machine is
 	took    time.Duration // from when it was due, not from when it was sent
 	kind    kind
 	backend int
@@ -105,7 +106,11 @@ func (l *load) run(ctx context.Context) []sample {
 			break
 		}
 		sent++
-		all.Go(func() { samples[i] = l.request(ctx, due) })
+		late := time.Since(l.start) - due
+		all.Go(func() {
+			samples[i] = l.request(ctx, due)
+			samples[i].late = late
+		})
 	}
 	all.Wait()
 	for _, c := range l.idle {

@@ -78,7 +78,7 @@ func parse() options {
 	flag.StringVar(&o.names, "proxies", "weir,nginx,haproxy", "whom to run, as far as installed")
 	flag.IntVar(&o.rounds, "rounds", 1, "of the first two scenarios; each asks every proxy everything once")
 	flag.Float64Var(&o.rate, "rate", 1000, "requests a second of the first scenario")
-	flag.DurationVar(&o.length, "d", 4500*time.Millisecond, "length of a run of the first two scenarios")
+	flag.DurationVar(&o.length, "d", 4200*time.Millisecond, "length of a run of the first two scenarios")
 	flag.DurationVar(&o.outage, "outage", 30*time.Second, "length of the outage")
 	flag.DurationVar(&o.after, "after", 10*time.Second, "how long the pools are watched after the outage, in whole seconds")
 	flag.DurationVar(&o.timeout, "timeout", 5*time.Second, "after which a client gives up")

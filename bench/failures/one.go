@@ -123,14 +123,17 @@ func printOne(w io.Writer, o options, results []*oneResult) error {
 	for _, s := range o.oneSetups() {
 		fmt.Fprintf(w, "\n### One of ten goes bad: %s\n\n", s.Name)
 		t := &table{text: 2, head: append(append([]string{"fault", "proxy"}, headOfTally...), "last failure s")}
+		var rows []tally
 		for _, r := range results {
 			if r.Setup == s.Name {
+				rows = append(rows, r.tally)
 				t.add(append(append([]string{faultWords[r.Fault], r.Proxy}, r.cells()...), seconds(r.last, r.any))...)
 			}
 		}
 		if err := t.write(w); err != nil {
 			return err
 		}
+		writeLate(w, rows)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ const (
 	outageLate     = 2 // seconds after the others
 	outageCheck    = time.Second
 	outageRamp     = 5 * time.Second
+	outageMost     = 8                      // requests at a time at a backend, where there is a queue
 	queueEvery     = 100 * time.Millisecond // is its length read
 )
 
@@ -28,11 +29,10 @@ const (
 func (o options) contestants() []contestant {
 	plain := setup{Name: "defaults", Response: response, Counted: true}
 	checks := setup{Name: "checks", Response: response, Counted: true, Checks: outageCheck, SlowStart: outageRamp}
-	queued := checks
-	queued.Name, queued.Queue = "checks+queue", o.queue
-	all := []contestant{{"weir", plain}, {"weir", checks}, {"weir", queued}, {"nginx", plain}, {"haproxy", plain}, {"haproxy", checks}}
-	if o.queue == 0 {
-		all = append(all[:2], all[3:]...)
+	queued := setup{Name: "frozen, queue", Response: response, Counted: true, Frozen: true, Queue: o.queue, Most: outageMost}
+	all := []contestant{{"weir", plain}, {"weir", checks}, {"nginx", plain}, {"haproxy", plain}, {"haproxy", checks}}
+	if o.queue > 0 {
+		all = append(all, contestant{"weir", queued})
 	}
 	return all
 }
@@ -52,7 +52,7 @@ type outageResult struct {
 	After        phase     `json:"after"` // from then on
 	FirstGood    *float64  `json:"first_good_s"`
 	LastFailure  *float64  `json:"last_failure_s"`
-	LongestQueue *float64  `json:"longest_queue"`
+	LongestQueue *int      `json:"longest_queue"`
 	PerSecond    []float64 `json:"attempts_per_second_at_one_of_the_first"` // in each second
 	Late         []float64 `json:"attempts_per_second_at_the_late_one"`
 }
@@ -141,7 +141,7 @@ func (o *ordeal) suffer(ctx context.Context) (*outageResult, error) {
 	sending.Go(func() { samples = o.load.run(ctx) })
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	var longest *float64
+	var longest *int
 	if o.setup.Queue > 0 {
 		sending.Go(func() { longest = o.watchQueue(watching) })
 	}
@@ -169,7 +169,9 @@ func (o *ordeal) dieAndReturn(ctx context.Context, started time.Time) (err error
 		return err
 	}
 	o.died = time.Since(started)
-	o.farm.stop()
+	if err := o.die(); err != nil {
+		return err
+	}
 	if !sleep(ctx, o.outage) {
 		return ctx.Err()
 	}
@@ -201,6 +203,24 @@ func (o *ordeal) dieAndReturn(ctx context.Context, started time.Time) (err error
 	return o.countAll()
 }
 
+// die kills the backends. Where there is a queue it freezes them: nobody waits for
+// what is dead, only for what is full.
+func (o *ordeal) die() error {
+	if !o.setup.Frozen {
+		o.farm.stop()
+		return nil
+	}
+	for _, b := range o.farm {
+		if _, err := b.count(); err != nil { // nobody can be asked later
+			return err
+		}
+		if err := b.freeze(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // countAll notes what each backend has had since it returned.
 func (o *ordeal) countAll() error {
 	counts := make([]int64, len(o.farm))
@@ -217,7 +237,7 @@ func (o *ordeal) countAll() error {
 
 // watchQueue returns the longest queue that was seen until ctx ended; nil if
 // there is no metric.
-func (o *ordeal) watchQueue(ctx context.Context) (longest *float64) {
+func (o *ordeal) watchQueue(ctx context.Context) (longest *int) {
 	for sleep(ctx, queueEvery) {
 		if n, ok := o.run.queueLength(ctx); ok && (longest == nil || n > *longest) {
 			longest = &n
@@ -226,7 +246,7 @@ func (o *ordeal) watchQueue(ctx context.Context) (longest *float64) {
 	return longest
 }
 
-func (o *ordeal) result(samples []sample, longest *float64) *outageResult {
+func (o *ordeal) result(samples []sample, longest *int) *outageResult {
 	end := o.load.length
 	r := &outageResult{
 		Proxy: o.proxy, Setup: o.setup.Name, LongestQueue: longest,
@@ -275,7 +295,7 @@ func printOutage(w io.Writer, o options, results []*outageResult) error {
 	for _, r := range results {
 		t.add(r.Proxy, r.Setup, strconv.Itoa(r.Whole.Requests), strconv.FormatInt(r.Whole.Attempts, 10), ratio(r.Whole.Ratio),
 			strconv.Itoa(r.Dead.Requests), strconv.FormatInt(r.Dead.Attempts, 10), ratio(r.Dead.Ratio), millis(r.Dead.P50), millis(r.Dead.P99),
-			optional(r.FirstGood), optional(r.LastFailure), strconv.Itoa(r.After.Failed()), optional(r.LongestQueue))
+			optional(r.FirstGood), optional(r.LastFailure), strconv.Itoa(r.After.Failed()), length(r.LongestQueue))
 	}
 	if err := t.write(w); err != nil {
 		return err
@@ -301,6 +321,14 @@ func each(values []float64) []string {
 }
 
 func ratio(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
+
+// length is n, or a dash where there is no queue.
+func length(n *int) string {
+	if n == nil {
+		return "-"
+	}
+	return strconv.Itoa(*n)
+}
 
 // optional is v, or a dash where there is nothing to tell.
 func optional(v *float64) string {

@@ -20,7 +20,9 @@ type setup struct {
 	Tuned     bool              // retries and ejection for every fault
 	Checks    time.Duration     // between active checks; 0: there are none
 	SlowStart time.Duration
-	Queue     int  // requests that may wait; only of Weir
+	Queue     int  // requests that may wait; only of Weir, and so are
+	Most      int  // requests at a time at one backend; 0: the default
+	Frozen    bool // backends are stopped, not killed
 	Counted   bool // the attempts at backends must be countable
 }
 
@@ -86,7 +88,7 @@ pools:
 {{- end}}
     backends:
 {{- range .Backends}}
-      - {address: "{{.}}"}
+      - {address: "{{.}}"{{with $.Most}}, max_requests: {{.}}{{end}}}
 {{- end}}
 `
 
@@ -197,7 +199,7 @@ func (r *runner) start(ctx context.Context, p proxy, s setup, backends []string)
 	}
 	r.runs++
 	b := bed.New(r.dir)
-	name := fmt.Sprintf("%03d-%s-%s", r.runs, s.Name, p.name)
+	name := fmt.Sprintf("%03d-%s-%s", r.runs, strings.ReplaceAll(s.Name, ", ", "-"), p.name)
 	address, err := bed.FreeAddress()
 	if err != nil {
 		return nil, err

@@ -67,8 +67,8 @@ func TestSameForAll(t *testing.T) {
 		`response: 1s|on: [connect, reset, timeout, "500"]|balance: peak_ewma|interval: 1s`,
 		"proxy_read_timeout 1000ms;|proxy_next_upstream error timeout http_500;|least_conn;",
 		"timeout server 1000ms|response-timeout 500|balance leastconn|check inter 1000ms fastinter 1s fall 3 rise 2 observe layer7")
-	f(setup{Response: response, Checks: time.Second, SlowStart: 5 * time.Second, Counted: true, Queue: 100},
-		"slow_start: 5s|queue: {size: 100, timeout: 5s}",
+	f(setup{Response: response, Checks: time.Second, SlowStart: 5 * time.Second, Counted: true, Queue: 100, Most: 8},
+		"slow_start: 5s|queue: {size: 100, timeout: 5s}|127.0.0.1:2\", max_requests: 8}",
 		"access_log DIR/attempts attempts;",
 		"slowstart 5000ms")
 }

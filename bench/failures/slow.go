@@ -100,8 +100,14 @@ func (r *runner) slowRun(ctx context.Context, p proxy, f farm, into *slowResult)
 func printSlow(w io.Writer, results []*slowResult) error {
 	fmt.Fprintf(w, "\n### One of ten is %d times slower, at %.0f %% of the capacity (%.0f/s)\n\n", slowTimes, 100*slowLoad, slowRate())
 	t := &table{text: 2, head: append(append([]string{"proxy", "policy"}, headOfTally...), "to the slow one %")}
+	var rows []tally
 	for _, r := range results {
+		rows = append(rows, r.tally)
 		t.add(append(append([]string{r.Proxy, r.Balance}, r.cells()...), tens(r.Share))...)
 	}
-	return t.write(w)
+	if err := t.write(w); err != nil {
+		return err
+	}
+	writeLate(w, rows)
+	return nil
 }

@@ -78,6 +78,15 @@ func seconds(d time.Duration, ok bool) string {
 // tens is v with one digit behind the point.
 func tens(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
 
+// writeLate says how far the client itself is in the numbers above.
+func writeLate(w io.Writer, rows []tally) {
+	worst := duration(0)
+	for _, t := range rows {
+		worst = max(worst, t.Late)
+	}
+	fmt.Fprintf(w, "\nIn the worst of these runs 99 %% of the requests were sent within %s ms of when they were due.\n", millis(worst))
+}
+
 // headOfTally and cells are the columns of a tally.
 var headOfTally = []string{"requests", "failed", "proxy's error", "passed on", "cut", "timeout", "p50 ms", "p99 ms", "p99.9 ms", "max ms"}
 

@@ -20,6 +20,7 @@ type tally struct {
 	P99      duration `json:"p99_ms"` // and count from when a request was due
 	P999     duration `json:"p99_9_ms"`
 	Max      duration `json:"max_ms"`
+	Late     duration `json:"sent_late_p99_ms"` // how late the client was, which is part of the latencies
 }
 
 // Failed is how many requests had no good answer.
@@ -35,17 +36,18 @@ func (d duration) MarshalJSON() ([]byte, error) {
 
 func sum(samples []sample) tally {
 	var n [kinds]int
-	took := make([]time.Duration, len(samples))
+	took, late := make([]time.Duration, len(samples)), make([]time.Duration, len(samples))
 	for i, s := range samples {
 		n[s.kind]++
-		took[i] = s.took
+		took[i], late[i] = s.took, s.late
 	}
 	slices.Sort(took)
+	slices.Sort(late)
 	at := func(p float64) duration { return duration(quantile(took, p)) }
 	return tally{
 		Requests: len(samples), Good: n[good], Made: n[made], PassedOn: n[passedOn],
 		Cut: n[cut], Timeout: n[timedOut], Unsent: n[unsent],
-		P50: at(50), P99: at(99), P999: at(99.9), Max: at(100),
+		P50: at(50), P99: at(99), P999: at(99.9), Max: at(100), Late: duration(quantile(late, 99)),
 	}
 }
 
