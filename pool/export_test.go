@@ -16,7 +16,7 @@ var (
 )
 
 // More of it.
-var RampWeight = rampWeight
+var RampPercent = rampPercent
 
 // Sample is what one backend did in an interval.
 type Sample struct{ Requests, Errors int }

@@ -7,15 +7,15 @@ const (
 	rampStep  = time.Second // between Sets that only make weights grow
 )
 
-// rampWeight is weight, in hundredths, of a backend in rotation since then: it
-// grows evenly from rampFloor percent to all of it within slowStart. A zero
+// rampPercent is how much of its weight a backend has that is in rotation since
+// then: it grows evenly from rampFloor to all of it within slowStart. A zero
 // since was long ago.
-func rampWeight(weight int, since, now time.Time, slowStart time.Duration) int {
+func rampPercent(since, now time.Time, slowStart time.Duration) int {
 	if since.IsZero() || now.Sub(since) >= slowStart {
-		return weight * 100
+		return 100
 	}
 	grown := float64(max(0, now.Sub(since))) / float64(slowStart)
-	return weight * (rampFloor + int((100-rampFloor)*grown))
+	return rampFloor + int((100-rampFloor)*grown)
 }
 
 // ramping reports whether a slow start is under way.

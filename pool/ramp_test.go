@@ -10,28 +10,27 @@ import (
 	"weir/pool"
 )
 
-func TestRampWeight(t *testing.T) {
+func TestRampPercent(t *testing.T) {
 	begin := time.Now()
-	f := func(weight int, after, slowStart time.Duration, want int) {
+	f := func(after, slowStart time.Duration, want int) {
 		t.Helper()
-		if got := pool.RampWeight(weight, begin, begin.Add(after), slowStart); got != want {
-			t.Errorf("weight %d after %v of %v: %d hundredths, want %d", weight, after, slowStart, got, want)
+		if got := pool.RampPercent(begin, begin.Add(after), slowStart); got != want {
+			t.Errorf("after %v of %v: %d %%, want %d", after, slowStart, got, want)
 		}
 	}
 	// from a tenth to all of it, evenly
-	f(1, 0, 30*time.Second, 10)
-	f(1, 10*time.Second, 30*time.Second, 40)
-	f(1, 15*time.Second, 30*time.Second, 55)
-	f(1, 30*time.Second-1, 30*time.Second, 99)
-	f(1, 30*time.Second, 30*time.Second, 100)
-	f(1, time.Hour, 30*time.Second, 100)
-	f(7, 15*time.Second, 30*time.Second, 385)
+	f(0, 30*time.Second, 10)
+	f(10*time.Second, 30*time.Second, 40)
+	f(15*time.Second, 30*time.Second, 55)
+	f(30*time.Second-1, 30*time.Second, 99)
+	f(30*time.Second, 30*time.Second, 100)
+	f(time.Hour, 30*time.Second, 100)
 
 	// a clock that goes back, and no slow start
-	f(1, -time.Minute, 30*time.Second, 10)
-	f(1, 0, 0, 100)
-	if got := pool.RampWeight(3, time.Time{}, begin, time.Hour); got != 300 {
-		t.Errorf("one that was always there: %d hundredths, want 300", got)
+	f(-time.Minute, 30*time.Second, 10)
+	f(0, 0, 100)
+	if got := pool.RampPercent(time.Time{}, begin, time.Hour); got != 100 {
+		t.Errorf("one that was always there: %d %%, want 100", got)
 	}
 }
 
@@ -165,5 +164,25 @@ func TestSlowStartNeedsOthers(t *testing.T) {
 		// without slow start it is over at once
 		p.Update(spec("d", "e"))
 		wantRamps(t, p, "d=1 e=1")
+	})
+}
+
+// When all ramp, but did not begin together, the last ones are spared by those
+// that began before them: after an outage nobody gets the share of a warm one.
+func TestSlowStartAmongRamps(t *testing.T) {
+	bubble(t, slowly(spec("a")), func(t *testing.T, p *pool.Pool, _ *journal) {
+		p.Update(slowly(spec("b*10", "c*10")))
+		wantRamps(t, p, "b=10 c=10")
+		time.Sleep(10 * time.Second)
+		wantRamps(t, p, "b=10 c=10")
+		p.Update(slowly(spec("b*10", "c*10", "d*10")))
+		wantRamps(t, p, "b=10 c=10 d=1@18%") // 10 of the 55 % that they have
+		if n := strings.Count(picks(p, 2180), "d"); n < 170 || n > 190 {
+			t.Errorf("it has %d of 2180 requests, want 180", n)
+		}
+		time.Sleep(10 * time.Second)
+		wantRamps(t, p, "b=10 c=10 d=5@55%") // they are through
+		time.Sleep(10 * time.Second)
+		wantRamps(t, p, "b=10 c=10 d=10")
 	})
 }

@@ -106,16 +106,23 @@ func (p *Pool) whyNone() error {
 	return ErrEmpty
 }
 
-// weights are in hundredths, so that those of a slow start can grow.
+// weights are in hundredths, so that those of a slow start can grow. Whoever has
+// grown the most has all of its weight: if all are cold, nobody can spare those
+// that are the warmest, but they can spare the others.
 func (p *Pool) weights(group []*Backend, now time.Time) []int {
 	slowStart := p.spec.SlowStart
-	if p.panicking || !slices.ContainsFunc(group, func(b *Backend) bool { return !b.ramping(now, slowStart) }) {
-		slowStart = 0 // there is nobody to spare them
+	if p.panicking {
+		slowStart = 0
 	}
+	most := 0
 	w := make([]int, len(group))
 	for i, b := range group {
-		w[i] = rampWeight(p.weight(b), b.rampFrom, now, slowStart)
-		b.grown = w[i] / max(1, p.weight(b))
+		w[i] = rampPercent(b.rampFrom, now, slowStart)
+		most = max(most, w[i])
+	}
+	for i, b := range group {
+		b.grown = w[i] * 100 / most
+		w[i] = p.weight(b) * b.grown
 		if p.spec.Balance != RoundRobin {
 			w[i] = b.ownWord(w[i])
 		}

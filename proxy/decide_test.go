@@ -19,9 +19,9 @@ import (
 func TestClassify(t *testing.T) {
 	refused, reset := &os.SyscallError{Err: syscall.ECONNREFUSED}, &os.SyscallError{Err: syscall.ECONNRESET}
 	late := os.ErrDeadlineExceeded
-	f := func(in failure, outcome pool.Outcome, reason metrics.Reason, nothing, silent bool) {
+	f := func(in failure, outcome pool.Outcome, reason metrics.Reason, nothing, headless bool) {
 		t.Helper()
-		if got, want := classify(in), (verdict{outcome, reason, nothing, silent}); got != want {
+		if got, want := classify(in), (verdict{outcome, reason, nothing, headless}); got != want {
 			t.Errorf("%+v: %+v, want %+v", in, got, want)
 		}
 	}
@@ -36,8 +36,10 @@ func TestClassify(t *testing.T) {
 	// a fresh one is the backend's
 	f(failure{at: sending, err: reset}, pool.Reset, metrics.UpstreamReset, false, true)
 	f(failure{at: waiting, err: io.EOF}, pool.Reset, metrics.UpstreamReset, false, true)
-	// and once the answer has begun there is no second one
-	f(failure{at: reading, err: errTruncated, reused: true}, pool.Reset, metrics.UpstreamReset, false, false)
+	// half a head is no answer yet, and no stale connection either
+	f(failure{at: reading, err: errTruncated, reused: true}, pool.Reset, metrics.UpstreamReset, false, true)
+	f(failure{at: reading, err: reset}, pool.Reset, metrics.UpstreamReset, false, true)
+	// once there is a head there is no second one
 	f(failure{at: relaying, err: io.ErrUnexpectedEOF}, pool.Reset, metrics.UpstreamReset, false, false)
 
 	f(failure{at: waiting, err: late, reused: true}, pool.ResponseTimeout, metrics.UpstreamTimeout, false, false)

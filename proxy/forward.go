@@ -21,7 +21,7 @@ const (
 	dialing  stage = iota // nothing was sent
 	sending               // parts of the request may have arrived
 	waiting               // all of it was sent, no byte of the answer came
-	reading               // the answer has begun
+	reading               // the answer has begun; if the connection ends here, its head is not whole
 	relaying              // the client has begun to receive it
 )
 
@@ -38,10 +38,10 @@ type failure struct {
 // verdict is what follows from a failure: what the pool learns, what the client
 // is told, and whether another attempt is safe.
 type verdict struct {
-	outcome pool.Outcome
-	reason  metrics.Reason
-	nothing bool // no byte of the request can have been acted on
-	silent  bool // no byte of the answer came, and not for want of time
+	outcome  pool.Outcome
+	reason   metrics.Reason
+	nothing  bool // no byte of the request can have been acted on
+	headless bool // the connection ended before the head of the answer was whole
 }
 
 // classify is the only place where an error becomes a decision.
@@ -52,7 +52,7 @@ func classify(f failure) verdict {
 	case isCanceled(f.err):
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ClientClosed}
 	case errors.Is(f.err, net.ErrClosed) && f.parted:
-		return verdict{outcome: pool.Drained, reason: metrics.Draining, silent: f.at <= waiting, nothing: f.unsent}
+		return verdict{outcome: pool.Drained, reason: metrics.Draining, headless: f.at <= reading, nothing: f.unsent}
 	case errors.Is(f.err, net.ErrClosed):
 		// By Weir itself, at the end of the grace period.
 		return verdict{outcome: pool.ClientClosed, reason: metrics.ShuttingDown}
@@ -65,9 +65,9 @@ func classify(f failure) verdict {
 	case isReset(f.err) && f.reused && f.at <= waiting:
 		// The keep-alive race: the backend closed while the request was on its
 		// way. Nobody's fault.
-		return verdict{outcome: pool.Stale, reason: metrics.UpstreamReset, silent: true, nothing: f.unsent}
+		return verdict{outcome: pool.Stale, reason: metrics.UpstreamReset, headless: true, nothing: f.unsent}
 	case isReset(f.err):
-		return verdict{outcome: pool.Reset, reason: metrics.UpstreamReset, silent: f.at <= waiting}
+		return verdict{outcome: pool.Reset, reason: metrics.UpstreamReset, headless: f.at <= reading}
 	}
 	return verdict{outcome: pool.BadResponse, reason: metrics.BadResponse}
 }

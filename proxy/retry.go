@@ -44,8 +44,9 @@ func compileRetries(r config.Retries) retryRule {
 
 // again is the retry rule: whether a request may be sent once more after an
 // attempt that ended with v. Where nothing was sent any method may; where the
-// backend went silent only methods that can be repeated may (RFC 9110, section
-// 9.2.2); and a body that has outgrown what is kept of it is gone.
+// backend broke off before the head of its answer was whole only methods that can be
+// repeated may (RFC 9110, section 9.2.2); a body that has outgrown what is kept of it
+// is gone, and a backend that has sent an interim answer is at work.
 func (ex *exchange) again(v verdict) bool {
 	rule := &ex.site.retry
 	switch {
@@ -60,7 +61,7 @@ func (ex *exchange) again(v verdict) bool {
 	case v.outcome == pool.ResponseTimeout:
 		return rule.timeout
 	}
-	return v.silent && rule.reset
+	return v.headless && rule.reset && !ex.heard
 }
 
 // wantsOther reports whether an answer is one that its route would rather have

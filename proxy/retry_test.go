@@ -57,7 +57,7 @@ func TestRetryAfterRefusal(t *testing.T) {
 // Where it may have been acted on, only what can be repeated is.
 func TestRetryAfterReset(t *testing.T) {
 	onBoth(t, func(t *testing.T, o loop.Options) {
-		for _, m := range []testkit.Manner{testkit.Reset, testkit.CloseBeforeHead} {
+		for _, m := range []testkit.Manner{testkit.Reset, testkit.CloseBeforeHead, testkit.CloseInHead} {
 			w, bad, good := retried(t, o, 1, m)
 			c := testkit.Dial(t, w.Addr("web"))
 			for _, m := range []string{"GET", "HEAD", "OPTIONS", "QUERY", "DELETE", "PUT"} {
@@ -130,9 +130,9 @@ func TestRetryLimits(t *testing.T) {
 	}
 	w.Apply(setup{backends: at(many...), defaults: "timeouts: {response: 100ms}"}.yaml())
 	refused(t, testkit.Get(t, w.Addr("web"), "/"), 504, "upstream_timeout")
-	// nor is an answer that has begun
+	// nor is the end of one that had said that it is at work
 	for _, b := range many {
-		b.Become(testkit.CloseInHead)
+		b.Become(testkit.Interim(100, testkit.Reset))
 		b.Requests.Store(0)
 	}
 	refused(t, testkit.Get(t, w.Addr("web"), "/"), 502, "upstream_reset")

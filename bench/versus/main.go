@@ -22,10 +22,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"weir/bench/bed"
 )
 
 // options are the flags.
@@ -63,7 +64,7 @@ func main() {
 // compare sets everything up, measures and prints.
 func compare(ctx context.Context, o options) error {
 	for _, tool := range []string{"taskset", "nginx"} {
-		if _, err := lookPath(tool); err != nil {
+		if _, err := bed.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is needed: %w", tool, err)
 		}
 	}
@@ -73,14 +74,12 @@ func compare(ctx context.Context, o options) error {
 	}
 	defer os.RemoveAll(dir)
 	if o.weir == "" {
-		o.weir = filepath.Join(dir, "weir.bin")
-		build := exec.CommandContext(ctx, "go", "build", "-o", o.weir, "weir/cmd/weir")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build weir: %w\n%s", err, out)
+		if o.weir, err = bed.BuildWeir(ctx, dir); err != nil {
+			return err
 		}
 	}
-	b := &bed{dir: dir, core: o.core}
-	defer b.stop()
+	b := &bench{bed: bed.New(dir), core: o.core}
+	defer b.bed.Stop()
 	targets, err := b.start(ctx, o)
 	if err != nil {
 		return err
@@ -116,20 +115,6 @@ func loader() string {
 		return "wrk"
 	}
 	return "weir bench"
-}
-
-// lookPath finds a tool, also where daemons are kept.
-func lookPath(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path, nil
-	}
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
-		if p, e := exec.LookPath(filepath.Join(dir, name)); e == nil {
-			return p, nil
-		}
-	}
-	return "", err
 }
 
 // wanted is the list of peers that were asked for.

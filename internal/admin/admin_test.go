@@ -54,6 +54,7 @@ type rig struct {
 	url     string
 	file    string
 	control *control.Controller
+	proxy   *proxy.Server
 	logs    *observer.ObservedLogs
 	start   func()
 }
@@ -83,6 +84,7 @@ func unstarted(t *testing.T, change func(*admin.Options)) *rig {
 	}
 	m := metrics.New(group.Len())
 	data := proxy.New(proxy.Options{Group: group, Metrics: m})
+	r.proxy = data
 	r.control, err = control.New(control.Options{Path: r.file, Proxy: data, Group: group, Metrics: m})
 	if err != nil {
 		t.Fatal(err)

@@ -96,8 +96,10 @@ var table = map[string]row{
 	},
 
 	// tools
-	"bench":        {ours: everything, others: []string{fasthttp, hdr}, guarded: []string{"net/http"}},
-	"bench/versus": {ours: everything, others: []string{fasthttp, hdr}, guarded: []string{"net/http", "os/exec"}},
+	"bench":          {ours: everything, others: []string{fasthttp, hdr}, guarded: []string{"net/http"}},
+	"bench/bed":      {guarded: []string{"os/exec"}},
+	"bench/versus":   {ours: []string{"bench/bed"}, guarded: []string{"os/exec"}},
+	"bench/failures": {ours: []string{"bench/bed"}, guarded: []string{"net/http", "os/exec"}},
 	"internal/testkit": {
 		ours: everything, others: []string{fasthttp, hdr, zap}, guarded: []string{"net/http", "os/exec"},
 	},

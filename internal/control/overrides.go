@@ -136,7 +136,7 @@ func (c *Controller) override(o Override, l Lasting, origin Origin) error {
 	if err := o.putWithin(p, l.Within); err != nil {
 		return err
 	}
-	if _, err := p.History(o.Backend); err != nil {
+	if v := c.current.Load(); v.cfg.Pool(o.Pool) == nil || !lists(v, o.Pool, o.Backend) {
 		return nil // it has left: only its deadline has moved
 	}
 	had := len(s.list)

@@ -3,26 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
+
+	"weir/bench/bed"
 )
 
-// startWait bounds the start of a process.
-const startWait = 10 * time.Second
-
-// bed is the origin and the proxies before it, all pinned to one core.
-type bed struct {
-	dir    string
+// bench is the origin and the proxies before it, all pinned to one core.
+type bench struct {
+	bed    *bed.Bed
 	core   int
 	origin string // address
-	procs  []*exec.Cmd
 }
 
 // peer is a proxy that can be compared: its configuration, with LISTEN,
@@ -120,9 +113,9 @@ type target struct {
 
 // start brings up the origin, the peers that are installed, and Weir, which
 // comes last.
-func (b *bed) start(ctx context.Context, o options) ([]target, error) {
+func (b *bench) start(ctx context.Context, o options) ([]target, error) {
 	body := strings.Repeat("hello world ", o.size/12+1)[:o.size]
-	nginx, err := lookPath("nginx")
+	nginx, err := bed.LookPath("nginx")
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +131,7 @@ func (b *bed) start(ctx context.Context, o options) ([]target, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("no peer is called %q; there are nginx, haproxy and caddy", name)
 		}
-		program, err := lookPath(name)
+		program, err := bed.LookPath(name)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "versus: %s is not installed and left out\n", name)
 			continue
@@ -153,80 +146,20 @@ func (b *bed) start(ctx context.Context, o options) ([]target, error) {
 	return append(targets, t), err
 }
 
-// run starts one process in a directory of its own and waits until it
-// listens.
-func (b *bed) run(ctx context.Context, program string, p peer) (target, error) {
-	dir := filepath.Join(b.dir, p.name)
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return target{}, err
-	}
-	address, err := freeAddress()
+// run starts one process, on the core of all.
+func (b *bench) run(ctx context.Context, program string, p peer) (target, error) {
+	address, err := bed.FreeAddress()
 	if err != nil {
 		return target{}, err
 	}
-	fill := strings.NewReplacer("LISTEN", address, "ORIGIN", b.origin, "DIR", dir, "CONFIG", filepath.Join(dir, "config"))
-	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(fill.Replace(p.config)), 0o644); err != nil {
-		return target{}, err
-	}
-	args := []string{"-c", strconv.Itoa(b.core), program}
-	for _, a := range p.args {
-		args = append(args, fill.Replace(a))
-	}
-	out, err := os.Create(filepath.Join(dir, "output"))
+	proc, err := b.bed.Run(ctx, bed.Program{
+		Name: p.name,
+		Path: "taskset", // becomes the program: the process keeps its id
+		Args: append([]string{"-c", strconv.Itoa(b.core), program}, p.args...),
+		Env:  p.env, Config: strings.ReplaceAll(p.config, "ORIGIN", b.origin),
+	}, address)
 	if err != nil {
 		return target{}, err
 	}
-	defer out.Close()
-	// taskset becomes the program: the process keeps its id.
-	cmd := exec.CommandContext(ctx, "taskset", args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
-	cmd.Env = append(os.Environ(), p.env...)
-	if err := cmd.Start(); err != nil {
-		return target{}, err
-	}
-	b.procs = append(b.procs, cmd)
-	t := target{name: p.name, address: address, pid: cmd.Process.Pid}
-	if err := listening(ctx, address); err != nil {
-		text, _ := os.ReadFile(out.Name())
-		return t, fmt.Errorf("%s does not listen: %w\n%s", p.name, err, text)
-	}
-	return t, nil
-}
-
-// stop ends every process, the newest first.
-func (b *bed) stop() {
-	for _, cmd := range slices.Backward(b.procs) {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		killer := time.AfterFunc(startWait, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait()
-		killer.Stop()
-	}
-}
-
-// freeAddress finds a port that nobody uses now.
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
-}
-
-// listening waits until somebody accepts at address.
-func listening(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, startWait)
-	defer cancel()
-	var d net.Dialer
-	for {
-		c, err := d.DialContext(ctx, "tcp", address)
-		if err == nil {
-			return c.Close()
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	return target{name: p.name, address: address, pid: proc.PID}, nil
 }
