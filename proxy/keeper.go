@@ -50,7 +50,8 @@ func (k *keeper) guard(path string) (*basicauth.Guard, error) {
 	return g, nil
 }
 
-// retain keeps what the routes of a configuration use and forgets the rest.
+// retain keeps what the routes of a configuration use and forgets the rest. sites
+// need only be those that use anything.
 func (k *keeper) retain(sites []*site) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

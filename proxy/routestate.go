@@ -22,8 +22,9 @@ type routeStates struct {
 	loops   int
 	metrics *metrics.Registry
 
-	mu  sync.Mutex // Prepare and Commit; never a request
-	all map[routeName]*routeState
+	mu       sync.Mutex // Prepare and Commit; never a request
+	all      map[routeName]*routeState
+	breakers map[*breaker]bool // that may open
 }
 
 type routeName struct{ listener, route string }
@@ -50,7 +51,7 @@ func (s *routeStates) of(listener, route string) *routeState {
 }
 
 // retain lets the breakers open that the routes of a configuration have, and
-// closes the others.
+// closes the others. sites need only be those that have one.
 func (s *routeStates) retain(sites []*site) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,11 +62,12 @@ func (s *routeStates) retain(sites []*site) {
 			site.breaker.enable()
 		}
 	}
-	for _, st := range s.all {
-		if b := &st.breaker; !wanted[b] {
+	for b := range s.breakers { // not all that there are: this is part of a commit
+		if !wanted[b] {
 			b.disable(s.now(time.Now()))
 		}
 	}
+	s.breakers = wanted
 }
 
 // now is a moment on the clock of the states: ns, never 0.

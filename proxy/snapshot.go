@@ -21,6 +21,7 @@ type Snapshot struct {
 	pools       map[string]*pool.Pool
 	listeners   []*listenerConfig
 	sites       []*site
+	kept        []*site // those of sites of which something is remembered beside their counters
 	headerBytes int
 	log         config.Log
 }
@@ -69,6 +70,11 @@ func (s *Server) compile(cfg *config.Config, pools map[string]*pool.Pool, m *met
 		snap.listeners = append(snap.listeners, newListenerConfig(cfg, i, routes, m))
 	}
 	snap.sites = c.sites
+	for _, site := range c.sites {
+		if site.limit != nil || site.guard != nil || site.breaker != nil {
+			snap.kept = append(snap.kept, site)
+		}
+	}
 	return snap, nil
 }
 
@@ -78,7 +84,7 @@ func (s *Server) Snapshot() *Snapshot { return s.current.Load() }
 // PrepareSnapshot prepares to commit a compiled snapshot once more: nothing is
 // parsed or compiled, and only listeners that were closed meanwhile are bound.
 func (s *Server) PrepareSnapshot(old *Snapshot, version int) (*Staged, error) {
-	snap := &Snapshot{cfg: old.cfg, pools: old.pools, sites: old.sites, headerBytes: old.headerBytes, log: old.log}
+	snap := &Snapshot{cfg: old.cfg, pools: old.pools, sites: old.sites, kept: old.kept, headerBytes: old.headerBytes, log: old.log}
 	for _, lc := range old.listeners {
 		again := *lc
 		snap.listeners = append(snap.listeners, &again)
@@ -149,8 +155,8 @@ func (st *Staged) Commit() {
 		ln.serve()
 	}
 	s.retireOthers(st.snap)
-	s.keeper.retain(st.snap.sites)
-	s.routes.retain(st.snap.sites)
+	s.keeper.retain(st.snap.kept)
+	s.routes.retain(st.snap.kept)
 	s.log.Debug("snapshot committed", zap.Int("version", st.version))
 }
 

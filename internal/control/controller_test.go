@@ -304,9 +304,10 @@ func TestBackendsOutliveConfigurations(t *testing.T) {
 	}
 	r.mustRollback(1)
 	onlyB("back again")
-	if s, _ := r.ctl.Pool("api"); len(s.Backends) != 2 || s.Backends[1].Requests != 5 {
-		t.Errorf("pool %+v", s)
-	}
+	r.awaitUntil("the last request is counted", func() bool { // its answer may be here before that
+		s, _ := r.ctl.Pool("api")
+		return len(s.Backends) == 2 && s.Backends[1].Requests == 5
+	})
 	if err := r.ctl.Mark("api", a.Addr(), pool.Ready, control.Origin{}); err != nil {
 		t.Fatal(err)
 	}
