@@ -96,4 +96,5 @@ func defaultHTTP(a *Active) {
 	a.Path = "/"
 	a.Method = "GET"
 	a.Expect = []StatusRange{{From: 200, To: 399}}
+	a.ReuseConnection = true
 }

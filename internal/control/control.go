@@ -88,6 +88,8 @@ type Controller struct {
 	history *history.Store   // from Start on
 	boot    *config.Config   // what Start ran: some settings stay as they were then
 	execs   health.ExecLimit // of the commands that probe, in all pools together
+	probes  *loop.Group      // for probes alone: they must not wait for requests, nor those for them
+	pace    *health.Pace     // of all probes
 
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
@@ -138,7 +140,16 @@ func New(o Options) (*Controller, error) {
 	if err := o.Metrics.Prometheus().Register(pool.NewCollector(c.scraped)); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
+	c.probes, err = loop.New(loop.Options{Loops: 1, Quiet: true, Panic: c.probePanicked})
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	c.pace = &health.Pace{Loop: c.probes.Loop(0), Spares: health.MaxSpares()}
 	return c, nil
+}
+
+func (c *Controller) probePanicked(v any, stack []byte) {
+	c.log.Error("panic in a health check", zap.Any("panic", v), zap.ByteString("stack", stack))
 }
 
 // Run follows the configuration file and makes changes until ctx ends or Close
@@ -311,9 +322,10 @@ func (c *Controller) Close(ctx context.Context) error {
 			p.Close()
 		}
 	}
+	err := c.probes.Close()
 	c.events.close()
 	if c.history == nil {
-		return nil
+		return err
 	}
-	return c.history.Close()
+	return errors.Join(err, c.history.Close())
 }

@@ -112,6 +112,7 @@ func (c *Controller) newPool(name string) *pool.Pool {
 		Loops:   c.o.Group.Len(),
 		Log:     c.log,
 		Metrics: c.o.Metrics,
+		Pace:    c.pace,
 		Events: func(e pool.Event) {
 			c.events.send(Event{
 				Time: e.Time, Kind: "backend", What: e.What, Pool: e.Pool, Backend: e.Backend, Cause: e.Cause,
