@@ -26,7 +26,7 @@ var errCheckHeader = fmt.Errorf("net/http: server response headers exceeded %d b
 // verdict is what one exchange came to.
 type verdict struct {
 	err   error
-	clean bool // nothing of the answer is left: the connection can be used again
+	clean bool // it passed, and nothing of request or answer is left: the connection can be used again
 	stale bool // if it was used before, the backend had given it up
 }
 
@@ -36,7 +36,7 @@ func (q *inquiry) ask(ctx context.Context, conn net.Conn, in *incoming) verdict 
 	defer untilDone(ctx, conn)()
 	in.begin(conn)
 	defer in.begin(nil)
-	_, unsent := conn.Write(q.message)
+	_, unsent := conn.Write(q.message) // an answer may have come all the same
 	in.more()
 	if in.n == 0 {
 		if unsent != nil {
@@ -45,23 +45,28 @@ func (q *inquiry) ask(ctx context.Context, conn net.Conn, in *incoming) verdict 
 		return verdict{err: cause(ctx, in.err), stale: isStale(in.err)}
 	}
 	var v verdict
-	if h, ok := parseHead(in.said(), q.Method); ok && h.end+h.length <= len(in.buf) {
-		v.err, v.clean = q.judgeShort(ctx, in, h)
-		v.stale = h.status == http.StatusRequestTimeout // said to a connection, not to the request
+	if h, ok := parseHead(in.buf[:in.n], q.Method); ok && h.end+h.length <= len(in.buf) {
+		v = q.judgeShort(ctx, in, h)
 	} else {
-		v.err, v.clean = q.judgeLong(ctx, in)
+		v = q.judgeLong(ctx, in)
 	}
 	v.clean = v.clean && v.err == nil && unsent == nil
 	return v
 }
 
+// wrongStatus is the verdict of a status that is not expected.
+func wrongStatus(status int, err error) verdict {
+	// This one may have been said to a connection on which nothing was asked.
+	return verdict{err: err, stale: status == http.StatusRequestTimeout}
+}
+
 // judgeShort is for an answer whose head has come and whose body fits behind it.
-func (q *inquiry) judgeShort(ctx context.Context, in *incoming, h head) (err error, clean bool) {
+func (q *inquiry) judgeShort(ctx context.Context, in *incoming, h head) (v verdict) {
 	if err := q.unexpected(h.status); err != nil {
-		return err, false
+		return wrongStatus(h.status, err)
 	}
 	if q.Body == "" && q.Fresh {
-		return nil, false
+		return verdict{}
 	}
 	whole := h.end + h.length
 	if q.Body == "" && in.n < whole {
@@ -70,48 +75,50 @@ func (q *inquiry) judgeShort(ctx context.Context, in *incoming, h head) (err err
 	for in.n < whole && in.err == nil {
 		in.more()
 	}
-	clean = in.n == whole && in.err == nil && !h.close
+	v.clean = in.n == whole && in.err == nil && !h.close
 	if q.Body == "" {
-		return nil, clean
+		return v
 	}
+	var cut error
 	if in.n < whole {
-		err = cause(ctx, in.err)
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+		cut = cause(ctx, in.err)
+		if cut == io.EOF {
+			cut = io.ErrUnexpectedEOF
 		}
 	}
-	return q.lacks(in.buf[h.end:min(in.n, whole)], err), clean
+	v.err = q.lacks(in.buf[h.end:min(in.n, whole)], cut)
+	return v
 }
 
 // judgeLong is for all other answers: net/http knows how to read them.
-func (q *inquiry) judgeLong(ctx context.Context, in *incoming) (err error, clean bool) {
+func (q *inquiry) judgeLong(ctx context.Context, in *incoming) verdict {
 	in.left = maxCheckHeader
 	r := bufio.NewReader(in)
 	res, err := q.final(r)
 	if err != nil {
 		// What there is of a head may look malformed: it is late first of all.
 		if late := cause(ctx, in.err); late != in.err {
-			return late, false
+			return verdict{err: late}
 		}
-		return fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", err), false
+		return verdict{err: fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", err)}
 	}
 	// The body is not closed, which would read it to its end. It holds nothing.
 	in.left = math.MaxInt
 	if err := q.unexpected(res.StatusCode); err != nil {
-		return err, false
+		return wrongStatus(res.StatusCode, err)
 	}
 	if q.Body != "" {
 		said, err := io.ReadAll(io.LimitReader(res.Body, maxCheckBody))
-		if err := q.lacks(said, cause(ctx, err)); err != nil || len(said) == maxCheckBody {
-			return err, false
+		if err := q.lacks(said, cause(ctx, err)); err != nil {
+			return verdict{err: err}
 		}
 	}
 	if q.Fresh || res.Close || res.ProtoMajor != 1 || res.StatusCode < 200 || res.ContentLength > maxCheckBody {
-		return nil, false
+		return verdict{}
 	}
 	in.hurry(ctx)
-	rest, err := io.CopyN(io.Discard, res.Body, maxCheckBody+1)
-	return nil, err == io.EOF && rest <= maxCheckBody && r.Buffered() == 0 && in.at == in.n
+	_, err = io.CopyN(io.Discard, res.Body, maxCheckBody)
+	return verdict{clean: err == io.EOF && r.Buffered() == 0 && in.at == in.n}
 }
 
 // final is the answer that no other follows.
@@ -137,8 +144,6 @@ type incoming struct {
 func (in *incoming) begin(conn net.Conn) {
 	in.conn, in.err, in.n, in.at, in.left = conn, nil, 0, 0, math.MaxInt
 }
-
-func (in *incoming) said() []byte { return in.buf[:in.n] }
 
 // more reads once. buf must have room.
 func (in *incoming) more() {

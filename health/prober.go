@@ -63,7 +63,7 @@ type Prober struct {
 // probe is one target, asked again and again.
 type probe struct {
 	p      *Prober
-	seat   *seat  // nil: it is asked on goroutines
+	seat   *seat  // nil: it is asked on goroutines, which end with ctx
 	visit  func() // onLoop
 	key    string
 	target Target
@@ -128,8 +128,11 @@ func (p *Prober) Sync(want map[string]Target) {
 	window := p.Pace.window(len(fresh), now)
 	for _, pr := range fresh {
 		p.running[pr.key] = pr
-		pr.ctx, pr.cancel = context.WithCancel(context.Background())
-		pr.visit, pr.seat = pr.onLoop, p.Pace.seat(pr.target)
+		if pr.seat = p.Pace.seat(pr.target); pr.seat != nil {
+			pr.visit = pr.onLoop
+		} else {
+			pr.ctx, pr.cancel = context.WithCancel(context.Background())
+		}
 		p.Pace.join(pr, now.Add(p.firstDelay(pr.target, window)))
 	}
 }
@@ -155,8 +158,8 @@ func (p *Prober) Wait() {
 func (pr *probe) stop() {
 	pr.gone = true
 	pr.p.Pace.leave(pr)
-	pr.cancel()
 	if pr.seat == nil {
+		pr.cancel()
 		return
 	}
 	pr.p.wg.Add(1)

@@ -70,7 +70,7 @@ func (q *queue) sweep() {
 	}
 	clear(h[len(kept):])
 	*q = kept
-	for i := (len(kept) - 2) / 4; i >= 0; i-- {
+	for i := min(len(kept)/4, len(kept)-1); i >= 0; i-- {
 		q.sink(i, kept[i])
 	}
 }

@@ -89,7 +89,12 @@ func (s *seat) open(ctx context.Context) (net.Conn, error) {
 
 // visit makes one probe.
 func (s *seat) visit(ctx context.Context) error {
-	defer func() { s.conn = nil }()
+	defer func() {
+		if s.conn != nil { // closed already, but after a panic
+			_ = s.conn.Close()
+			s.conn = nil
+		}
+	}()
 	switch {
 	case s.wrong != nil:
 		return s.wrong
