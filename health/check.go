@@ -41,21 +41,32 @@ type Reporter interface {
 // the backend, and the Prober does not count it.
 var ErrNotAsked = errors.New("not asked")
 
-// dial opens a connection that no probe has used before.
-func dial(ctx context.Context, addr string) (net.Conn, error) {
+// opening opens a connection that no probe has used before, to the address it
+// was made for.
+type opening func(ctx context.Context) (net.Conn, error)
+
+// dial is the opening of goroutines. A seat's is that of loops.
+func dial(addr string) opening {
 	network := "tcp"
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		network, addr = "unix", path
 	}
-	d := net.Dialer{KeepAlive: -1} // it lives for one probe
-	conn, err := d.DialContext(ctx, network, addr)
+	return func(ctx context.Context) (net.Conn, error) {
+		d := net.Dialer{KeepAlive: -1} // it lives for one probe
+		conn, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, notOpened(err)
+		}
+		return conn, nil
+	}
+}
+
+// notOpened is what a probe says of a connection that could not be opened.
+func notOpened(err error) error {
 	if outOfResources(err) {
-		return nil, fmt.Errorf("%w: connect: %w", ErrNotAsked, err)
+		return fmt.Errorf("%w: connect: %w", ErrNotAsked, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return conn, nil
+	return fmt.Errorf("connect: %w", err)
 }
 
 // outOfResources reports whether err is about this process or its machine, and
@@ -69,10 +80,15 @@ func outOfResources(err error) bool {
 	return false
 }
 
-// dialHello opens a connection and sends hello on it, unless it goes to a port
-// that only answers checks.
+// dialHello opens a connection to addr and sends hello on it, unless it goes to a
+// port that only answers checks.
 func dialHello(ctx context.Context, addr string, port int, hello []byte) (net.Conn, error) {
-	conn, err := dial(ctx, addr)
+	return dial(addr).hello(ctx, port, hello)
+}
+
+// hello is dialHello to the address of o.
+func (o opening) hello(ctx context.Context, port int, hello []byte) (net.Conn, error) {
+	conn, err := o(ctx)
 	if err != nil || port != 0 || len(hello) == 0 {
 		return conn, err
 	}
@@ -86,10 +102,37 @@ func dialHello(ctx context.Context, addr string, port int, hello []byte) (net.Co
 
 // untilDone makes what happens on conn fail once ctx is done, until stop is called.
 func untilDone(ctx context.Context, conn net.Conn) (stop func() bool) {
+	if l, ok := ctx.(*limit); ok {
+		_ = conn.SetDeadline(l.at)
+		return isDone
+	}
 	return context.AfterFunc(ctx, func() {
 		_ = conn.SetDeadline(time.Unix(1, 0)) // if it is closed, there is nothing to end
 	})
 }
+
+func isDone() bool { return true }
+
+// limit is the context of a probe on a loop. Nobody can wait for its end there,
+// and nobody needs to: connections have deadlines, and who cancels closes them.
+type limit struct{ at time.Time }
+
+// Deadline implements context.Context.
+func (l *limit) Deadline() (time.Time, bool) { return l.at, true }
+
+// Done implements context.Context: there is nothing to wait for.
+func (l *limit) Done() <-chan struct{} { return nil }
+
+// Err implements context.Context.
+func (l *limit) Err() error {
+	if time.Now().Before(l.at) {
+		return nil
+	}
+	return context.DeadlineExceeded
+}
+
+// Value implements context.Context.
+func (l *limit) Value(any) any { return nil }
 
 // cause is why ctx is done, if that is what made err, and else err.
 func cause(ctx context.Context, err error) error {

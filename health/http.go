@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -32,9 +31,12 @@ func (r Range) String() string {
 // Header is one line of a request's header.
 type Header struct{ Name, Value string }
 
-// HTTP is the Check that sends one HTTP/1.1 request over a new connection: a
-// kept one would go on answering on a backend that no longer accepts anybody.
-// Redirects are answers like others and are not followed.
+// HTTP is the Check that sends one HTTP/1.1 request. Redirects are answers like
+// others and are not followed.
+//
+// Probe asks over a new connection. A Prober whose Pace has a loop keeps the
+// connection for the next probe, but not for ever, as seat says: a connection
+// that is kept goes on answering on a backend that no longer accepts anybody.
 type HTTP struct {
 	Path    string   // with a query if need be; "" is "/"
 	Method  string   // "" is GET
@@ -44,17 +46,68 @@ type HTTP struct {
 	Expect  []Range  // statuses that pass; empty is 200-399
 	Body    string   // must occur in the first 64 KiB of the answer; "" passes anything
 	Port    int      // asked instead of the backend's own port; 0: the backend's own
-	Hello   []byte   // sent before the request to the backend's own port: it may want a PROXY header
+	Hello   []byte   // sent before the first request to the backend's own port: it may want a PROXY header
+	Fresh   bool     // no connection is kept: each probe makes its own, and says so
 }
 
 // Probe sends the request to addr and judges the answer.
 func (c HTTP) Probe(ctx context.Context, addr string) error {
-	res, err := c.exchange(ctx, addr)
+	addr = withPort(addr, c.Port)
+	c.Fresh = true
+	q, err := c.inquiry(addr)
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
-	return c.judge(res)
+	conn, err := dialHello(ctx, addr, c.Port, c.Hello)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return q.ask(ctx, conn, new(incoming)).err
+}
+
+// inquiry is an HTTP check of one address, ready to be made many times.
+type inquiry struct {
+	HTTP
+	message []byte  // the request as it is sent
+	passes  []Range // statuses
+}
+
+// inquiry prepares what is sent to addr.
+func (c HTTP) inquiry(addr string) (*inquiry, error) {
+	req, err := c.request(context.Background(), addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := validHeader(req.Header); err != nil {
+		return nil, err
+	}
+	req.Close = c.Fresh
+	var message bytes.Buffer
+	if err := req.Write(&message); err != nil {
+		return nil, fmt.Errorf("check request: %w", err)
+	}
+	return &inquiry{HTTP: c, message: bytes.Clone(message.Bytes()), passes: c.ranges()}, nil
+}
+
+// validHeader is the check that http.Transport makes and Request.Write does not.
+func validHeader(h http.Header) error {
+	for name, values := range h {
+		if name == "" || strings.IndexFunc(name, func(r rune) bool { return !isToken(r) }) >= 0 {
+			return fmt.Errorf("net/http: invalid header field name %q", name)
+		}
+		for _, v := range values {
+			if strings.IndexFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) >= 0 {
+				return fmt.Errorf("net/http: invalid header field value for %q", name)
+			}
+		}
+	}
+	return nil
+}
+
+// isToken says whether r may occur in the name of a header (RFC 9110, 5.6.2).
+func isToken(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
 // exchange sends the request and returns the answer. Closing its body closes the
@@ -103,43 +156,40 @@ func hostOf(addr string) string {
 	return addr
 }
 
-func (c HTTP) judge(res *http.Response) error {
-	if !c.expected(res.StatusCode) {
-		return fmt.Errorf("status %d, want %s", res.StatusCode, c.wanted())
-	}
-	if c.Body == "" {
-		return nil
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxCheckBody))
-	if bytes.Contains(body, []byte(c.Body)) {
-		return nil // enough came, however the rest ended
-	}
-	if err != nil {
-		return fmt.Errorf("read body: %w", err)
-	}
-	return fmt.Errorf("body does not contain %q", c.Body)
-}
-
-func (c HTTP) expected(status int) bool {
-	for _, r := range c.ranges() {
+// unexpected is what is wrong with a status.
+func (q *inquiry) unexpected(status int) error {
+	for _, r := range q.passes {
 		if r.From <= status && status <= r.To {
-			return true
+			return nil
 		}
 	}
-	return false
+	return fmt.Errorf("status %d, want %s", status, q.wanted())
 }
 
-func (c HTTP) wanted() string {
+func (q *inquiry) wanted() string {
 	var all []string
-	for _, r := range c.ranges() {
+	for _, r := range q.passes {
 		all = append(all, r.String())
 	}
 	return strings.Join(all, ", ")
 }
 
+var commonRanges = []Range{{200, 399}}
+
 func (c HTTP) ranges() []Range {
 	if len(c.Expect) == 0 {
-		return []Range{{200, 399}}
+		return commonRanges
 	}
 	return c.Expect
+}
+
+// lacks is what is wrong with a body of which said has come before err ended it.
+func (q *inquiry) lacks(said []byte, err error) error {
+	if bytes.Contains(said, []byte(q.Body)) {
+		return nil // enough came, however the rest ended
+	}
+	if err != nil {
+		return fmt.Errorf("read body: %w", err)
+	}
+	return fmt.Errorf("body does not contain %q", q.Body)
 }

@@ -17,16 +17,17 @@ import (
 	"time"
 
 	"weir/health"
+	"weir/internal/loop"
 )
 
 const (
-	manyEnv   = "HEALTH_TEST_MANY"   // set, TestManyTargets runs: it takes half a minute
-	acceptEnv = "HEALTH_TEST_ACCEPT" // set, the test binary is the backend, whose work is not to be counted
+	manyEnv    = "HEALTH_TEST_MANY"    // set, TestManyTargets runs: it takes a minute and a half
+	backendEnv = "HEALTH_TEST_BACKEND" // set, the test binary is the backend, whose work is not to be counted
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(acceptEnv) != "" {
-		if err := acceptAll(); err != nil {
+	if os.Getenv(backendEnv) != "" {
+		if err := answerAll(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -35,8 +36,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// acceptAll accepts and closes until nobody holds the other end of our input.
-func acceptAll() error {
+// answerAll answers requests until nobody holds the other end of our input.
+func answerAll() error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -51,16 +52,31 @@ func acceptAll() error {
 		if err != nil {
 			return nil
 		}
-		io.Copy(io.Discard, conn)
-		conn.Close()
+		go answer(conn)
 	}
 }
 
-// acceptor starts a process that accepts, and returns where.
-func acceptor(t *testing.T) string {
+// answer takes what comes in one piece for a request, and keeps conn open.
+func answer(conn net.Conn) {
+	defer conn.Close()
+	said := make([]byte, 1<<10)
+	for {
+		if _, err := conn.Read(said); err != nil {
+			return
+		}
+		_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nServer: test\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"+
+			"Content-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n")
+		if err != nil {
+			return
+		}
+	}
+}
+
+// anotherProcess starts a backend, and returns where.
+func anotherProcess(t *testing.T) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), acceptEnv+"=1")
+	cmd.Env = append(os.Environ(), backendEnv+"=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -76,7 +92,7 @@ func acceptor(t *testing.T) string {
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Error("acceptor:", err)
+			t.Error("backend:", err)
 		}
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -91,19 +107,31 @@ type nothing struct{}
 
 func (nothing) Probe(context.Context, string) error { return nil }
 
-// What ten thousand targets cost that are asked every five seconds.
+// What ten thousand targets cost that are asked every five seconds, this process
+// alone: HTTP with its connections kept and without, TCP, and the schedule itself.
 func TestManyTargets(t *testing.T) {
 	if os.Getenv(manyEnv) == "" {
-		t.Skip("measures for half a minute; set " + manyEnv)
+		t.Skip("measures for a minute and a half; set " + manyEnv)
 	}
-	addr := acceptor(t)
-	for _, check := range []health.Check{nothing{}, health.TCP{}} {
-		measure(t, check, addr)
+	addr := anotherProcess(t)
+	group, err := loop.New(loop.Options{Loops: 1, Quiet: true})
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer group.Close()
+	onLoop, onGoroutines := health.Pace{Loop: group.Loop(0), Spares: 10_000}, health.Pace{}
+	measure(t, "HTTP, connections kept", health.HTTP{}, addr, &onLoop)
+	measure(t, "HTTP, new connections", health.HTTP{Fresh: true}, addr, &onLoop)
+	measure(t, "TCP", health.TCP{}, addr, &onLoop)
+	measure(t, "HTTP, on goroutines", health.HTTP{}, addr, &onGoroutines)
+	measure(t, "the schedule alone", nothing{}, addr, &onGoroutines)
 }
 
-func measure(t *testing.T, check health.Check, addr string) {
-	const n, interval, periods = 10_000, 5 * time.Second, 2
+func measure(t *testing.T, what string, check health.Check, addr string, pace *health.Pace) {
+	if o := os.Getenv("ONLY"); o != "" && o != what {
+		return
+	}
+	const n, interval, periods = 10_000, 5 * time.Second, 3
 	var probes, failed atomic.Int64
 	p := health.NewProber(func(_ string, r health.Result) {
 		probes.Add(1)
@@ -111,6 +139,7 @@ func measure(t *testing.T, check health.Check, addr string) {
 			t.Error(r.Err)
 		}
 	})
+	p.Pace = pace
 	want := targets{}
 	for i := range n {
 		want[fmt.Sprint(i)] = health.Target{
@@ -130,11 +159,11 @@ func measure(t *testing.T, check health.Check, addr string) {
 	p.Sync(nil)
 	p.Wait()
 	user, sys = userAfter-user, sysAfter-sys
-	t.Logf("%T: %d probes in %v: user %.1f %%, system %.1f %% of a core; %v a probe; %d bytes a target; %d failed",
-		check, asked, took.Round(time.Millisecond), 100*user.Seconds()/took.Seconds(), 100*sys.Seconds()/took.Seconds(),
-		(user+sys)/time.Duration(max(1, asked)), heap/n, failed.Load())
+	t.Logf("%s: %.1f %% of a core (user %.1f %%, system %.1f %%), %v a probe, %d probes in %v, %d bytes a target, %d failed",
+		what, 100*(user+sys).Seconds()/took.Seconds(), 100*user.Seconds()/took.Seconds(), 100*sys.Seconds()/took.Seconds(),
+		(user+sys)/time.Duration(max(1, asked)), asked, took.Round(time.Millisecond), int64(heap)/n, failed.Load())
 	if want := int64(n * periods); asked < want*9/10 || asked > want*11/10 {
-		t.Errorf("%T: %d probes, want about %d", check, asked, want)
+		t.Errorf("%s: %d probes, want about %d", what, asked, want)
 	}
 }
 

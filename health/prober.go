@@ -42,32 +42,55 @@ type Result struct {
 	At      time.Time // when the probe ended
 }
 
-// Prober keeps one goroutine for each target. The zero value is not usable.
+// Prober asks its targets again and again: on a goroutine for each probe, or,
+// those that HTTP and TCP ask by an address, on the loop of its Pace. The zero
+// value is not usable.
 type Prober struct {
 	// Rand gives numbers in [0, 1) for the jitter. Set before the first Sync
 	// if at all; called under the Prober's lock.
 	Rand func() float64
 
-	// Pace is for Probers that start together. Set before the first Sync if at all.
+	// Pace is what Probers of one process share. Set before the first Sync if at all.
 	Pace *Pace
 
 	report func(key string, r Result)
-	wg     sync.WaitGroup
+	wg     sync.WaitGroup // probes under way, and what is being stopped
 
 	mu      sync.Mutex // Sync, and each probe when it has a result; never held during report
 	running map[string]*probe
 }
 
-// probe is one goroutine's work.
+// probe is one target, asked again and again.
 type probe struct {
-	key     string
-	target  Target
+	p      *Prober
+	seat   *seat  // nil: it is asked on goroutines, which end with ctx
+	visit  func() // onLoop
+	key    string
+	target Target
+
+	due     time.Time // when it was to be asked; Pace.mu, or the probe under way
+	queued  bool      // Pace.mu
+	stopped bool      // Pace.mu
+	gone    bool      // Prober.mu: its outcomes are nobody's
+
+	outcome outcome // of the probe under way
+	until   limit   // and its time on the loop
+
 	tracker Tracker // under Prober.mu: a successor takes it over while this one still runs
+	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
-// NewProber returns a Prober without targets. report is called by the target's
-// goroutine after each probe, with the key the target has in Sync's map.
+// outcome is what came of one probe.
+type outcome struct {
+	start, end time.Time
+	report     *Report
+	err        error
+}
+
+// NewProber returns a Prober without targets. report is called after each probe,
+// with the key the target has in Sync's map, and for one target never twice at a
+// time.
 func NewProber(report func(key string, r Result)) *Prober {
 	return &Prober{Rand: rand.Float64, Pace: new(Pace), report: report, running: make(map[string]*probe)}
 }
@@ -81,7 +104,7 @@ func (p *Prober) Sync(want map[string]Target) {
 	defer p.mu.Unlock()
 	for key, pr := range p.running {
 		if _, ok := want[key]; !ok {
-			pr.cancel()
+			pr.stop()
 			delete(p.running, key)
 		}
 	}
@@ -92,27 +115,26 @@ func (p *Prober) Sync(want map[string]Target) {
 			if old.target.same(t) {
 				continue
 			}
-			old.cancel()
+			old.stop()
 			tracker = old.tracker
 		}
 		tracker.Fall, tracker.Rise = t.Fall, t.Rise
-		fresh = append(fresh, &probe{key: key, target: t, tracker: tracker})
+		fresh = append(fresh, &probe{p: p, key: key, target: t, tracker: tracker})
 	}
 	if len(fresh) == 0 {
 		return
 	}
-	window := p.Pace.window(len(fresh), time.Now())
+	now := time.Now()
+	window := p.Pace.window(len(fresh), now)
 	for _, pr := range fresh {
-		p.start(pr, p.firstDelay(pr.target, window))
+		p.running[pr.key] = pr
+		if pr.seat = p.Pace.seat(pr.target); pr.seat != nil {
+			pr.visit = pr.onLoop
+		} else {
+			pr.ctx, pr.cancel = context.WithCancel(context.Background())
+		}
+		p.Pace.join(pr, now.Add(p.firstDelay(pr.target, window)))
 	}
-}
-
-// start runs pr's goroutine. p.mu is held.
-func (p *Prober) start(pr *probe, delay time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
-	pr.cancel = cancel
-	p.running[pr.key] = pr
-	p.wg.Go(func() { p.probeUntilDone(ctx, pr, delay) })
 }
 
 // firstDelay is a place in the window, or in the target's interval if that is
@@ -124,29 +146,75 @@ func (p *Prober) firstDelay(t Target, window time.Duration) time.Duration {
 	return time.Duration(p.Rand() * float64(window))
 }
 
-// Wait blocks until every probe goroutine has returned. Call it after
-// Sync(nil); a Sync that starts something meanwhile must not run.
-func (p *Prober) Wait() { p.wg.Wait() }
+// Wait blocks until no probe is under way any more and nothing of one is left
+// open. Call it after Sync(nil); a Sync that starts something meanwhile must not
+// run.
+func (p *Prober) Wait() {
+	p.wg.Wait()
+	p.Pace.wait()
+}
 
-func (p *Prober) probeUntilDone(ctx context.Context, pr *probe, delay time.Duration) {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		start := time.Now()
-		report, err := ask(ctx, pr.target)
-		r, gap, ok := p.observe(pr, report, err)
-		if !ok {
-			return
-		}
-		r.Took = r.At.Sub(start)
-		p.report(pr.key, r)
-		timer.Reset(max(0, gap-time.Since(start)))
+// stop ends pr. Prober.mu is held.
+func (pr *probe) stop() {
+	pr.gone = true
+	pr.p.Pace.leave(pr)
+	if pr.seat == nil {
+		pr.cancel()
+		return
 	}
+	pr.p.wg.Add(1)
+	pr.p.Pace.Loop.Post(func() {
+		pr.seat.stop()
+		pr.p.wg.Done()
+	})
+}
+
+// begin starts one probe. The Prober's wg has counted it.
+func (pr *probe) begin() {
+	if pr.seat != nil {
+		pr.p.Pace.Loop.Go(pr.visit)
+		return
+	}
+	go pr.onGoroutine()
+}
+
+func (pr *probe) onGoroutine() {
+	pr.outcome.start = time.Now()
+	pr.outcome.report, pr.outcome.err = ask(pr.ctx, pr.target)
+	pr.outcome.end = time.Now()
+	pr.tell()
+}
+
+// onLoop is a coroutine. It leaves telling, which may block, to others.
+func (pr *probe) onLoop() {
+	pr.outcome = outcome{start: time.Now(), err: errLost}
+	defer func() {
+		pr.outcome.end = time.Now()
+		pr.p.Pace.take(pr)
+	}()
+	pr.until.at = pr.outcome.start.Add(pr.target.Timeout)
+	pr.outcome.err = late(&pr.until, pr.target, pr.seat.visit(&pr.until))
+}
+
+// errLost is what remains of a probe that panicked; the loop's owner is told.
+var errLost = fmt.Errorf("%w: the check went wrong", ErrNotAsked)
+
+// tell ends one probe: its outcome is reported, and the next one planned.
+func (pr *probe) tell() {
+	defer pr.p.wg.Done()
+	o := pr.outcome
+	pr.outcome = outcome{}
+	r, gap, ok := pr.p.observe(pr, o)
+	if !ok {
+		return
+	}
+	pr.p.report(pr.key, r)
+	// One that was asked a little early is not asked more often for that.
+	from := o.start
+	if pr.due.After(from) {
+		from = pr.due
+	}
+	pr.p.Pace.again(pr, from.Add(gap))
 }
 
 // ask runs one probe under its own timeout.
@@ -154,10 +222,15 @@ func ask(ctx context.Context, t Target) (*Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	report, err := probeOrReport(ctx, t)
+	return report, late(ctx, t, err)
+}
+
+// late says of an error that it came at the end of ctx, if it did.
+func late(ctx context.Context, t Target, err error) error {
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return report, fmt.Errorf("no verdict within %v: %w", t.Timeout, err)
+		return fmt.Errorf("no verdict within %v: %w", t.Timeout, err)
 	}
-	return report, err
+	return err
 }
 
 func probeOrReport(ctx context.Context, t Target) (*Report, error) {
@@ -174,24 +247,24 @@ func probeOrReport(ctx context.Context, t Target) (*Report, error) {
 
 // observe enters one outcome into the streak and says when to ask again,
 // counted from the start of this probe. ok is false if pr has been stopped or
-// replaced: its outcome then belongs to nobody.
-func (p *Prober) observe(pr *probe, report *Report, err error) (r Result, gap time.Duration, ok bool) {
+// replaced.
+func (p *Prober) observe(pr *probe, o outcome) (r Result, gap time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running[pr.key] != pr {
+	if pr.gone {
 		return Result{}, 0, false
 	}
-	now, known := time.Now(), pr.tracker.Known()
-	r = Result{Err: err, Report: report, At: now}
+	known := pr.tracker.Known()
+	r = Result{Err: o.err, Report: o.report, Took: o.end.Sub(o.start), At: o.end}
 	switch {
-	case errors.Is(err, ErrNotAsked):
-	case report != nil && err != nil: // it says itself that it is down: no need to ask again
-		r.Changed = pr.tracker.Decide(false, now)
+	case errors.Is(o.err, ErrNotAsked):
+	case o.report != nil && o.err != nil: // it says itself that it is down: no need to ask again
+		r.Changed = pr.tracker.Decide(false, o.end)
 	default:
-		r.Changed = pr.tracker.Observe(err == nil, now)
+		r.Changed = pr.tracker.Observe(o.err == nil, o.end)
 	}
 	r.First = !known && pr.tracker.Known()
-	r.Up, r.Rise = pr.tracker.Up(), pr.tracker.RiseNow(now)
+	r.Up, r.Rise = pr.tracker.Up(), pr.tracker.RiseNow(o.end)
 	spread := 0.9 + 0.2*p.Rand() // targets that failed together are not asked together
 	return r, time.Duration(spread * float64(pr.gap())), true
 }

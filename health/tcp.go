@@ -21,7 +21,12 @@ type TCP struct {
 // Probe connects to addr, says and hears what it is to, and closes the
 // connection again. With Expect and without Send it is the peer who begins.
 func (c TCP) Probe(ctx context.Context, addr string) error {
-	conn, err := dialHello(ctx, withPort(addr, c.Port), c.Port, c.Hello)
+	return c.probe(ctx, dial(withPort(addr, c.Port)))
+}
+
+// probe is Probe over whatever o opens.
+func (c TCP) probe(ctx context.Context, o opening) error {
+	conn, err := o.hello(ctx, c.Port, c.Hello)
 	if err != nil {
 		return err
 	}

@@ -113,6 +113,9 @@ func newPool(name string, o Options, jitter func() float64) *Pool {
 	}
 	p.prober = health.NewProber(p.probeResult)
 	p.prober.Rand = jitter
+	if o.Pace != nil {
+		p.prober.Pace = o.Pace
+	}
 	p.set.Store(&Set{none: ErrEmpty})
 	p.faults.Store(everyFault)
 	p.ctx, p.cancel = context.WithCancel(context.Background())

@@ -141,6 +141,10 @@ type Options struct {
 	// after ctx ends.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
+	// Pace is what the probes of all pools share: one of the process's. nil: this
+	// pool's are alone.
+	Pace *health.Pace
+
 	// Events is told of every change of a backend, one at a time and in
 	// order. It must not block and must not call Close; the pool's other
 	// methods it may call.

@@ -123,7 +123,7 @@ func (p *Pool) Update(s Spec) { p.Stage(s).Commit() }
 // relist makes order and listed those of p.spec, taking new backends from
 // fresh. p.mu is held.
 func (p *Pool) relist(fresh []*Backend, now time.Time) {
-	before := p.listed
+	before, order := p.listed, p.order
 	p.order, p.listed = nil, make(map[string]*Backend, len(p.spec.Backends))
 	ready := make(map[string]*Backend, len(fresh))
 	for _, b := range fresh {
@@ -146,7 +146,10 @@ func (p *Pool) relist(fresh []*Backend, now time.Time) {
 		p.listed[bs.Address] = b
 	}
 	p.founded = p.founded || len(p.order) > 0
-	for _, b := range before {
+	for _, b := range order {
+		if before[b.address] == nil {
+			continue // it stays
+		}
 		p.dismiss(b, now)
 		p.events = append(p.events, Event{now, p.name, b.address, EventRemoved, "no longer configured"})
 	}

@@ -64,7 +64,7 @@ var table = map[string]row{
 	"internal/ratelimit":  {},
 
 	// who serves, and is it fit to
-	"health": {ours: []string{"internal/metrics"}, guarded: []string{"net/http", "os/exec"}},
+	"health": {ours: []string{"internal/loop", "internal/metrics"}, guarded: []string{"net/http", "os/exec"}},
 	"pool": {
 		ours:   []string{"health", "internal/loop", "internal/metrics"},
 		others: []string{zap, prometheus}, // its gauges are read from the pool's state at each scrape

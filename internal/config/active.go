@@ -41,6 +41,7 @@ var typed = []struct {
 	{"payload", []string{"http"}},
 	{"expect", []string{"http"}},
 	{"body", []string{"http"}},
+	{"reuse_connection", []string{"http"}},
 	{"send", []string{"tcp", "agent"}},
 	{"expect_text", []string{"tcp"}},
 	{"service", []string{"grpc"}},
@@ -123,6 +124,7 @@ func (t *table) askHTTP(a *Active) {
 	if v, ok := t.text("body", &a.Body); ok && a.Body != "" && a.Method == "HEAD" {
 		v.bad("use method GET", "an answer to HEAD has no body to look in")
 	}
+	t.boolean("reuse_connection", &a.ReuseConnection)
 }
 
 // checkTarget reports what an HTTP request cannot ask for.

@@ -18,7 +18,7 @@ func check(t *testing.T, keys string) config.Active {
 func TestActive(t *testing.T) {
 	active := func(keys string) config.Active { t.Helper(); return check(t, keys) }
 	want := config.Active{
-		Type: "http", Path: "/", Method: "GET", Expect: []config.StatusRange{{From: 200, To: 399}},
+		Type: "http", Path: "/", Method: "GET", Expect: []config.StatusRange{{From: 200, To: 399}}, ReuseConnection: true,
 		Interval: 5 * time.Second, Timeout: 2 * time.Second, Fall: 3, Rise: 2,
 	}
 	if got := active(""); !reflect.DeepEqual(got, want) {
@@ -26,6 +26,9 @@ func TestActive(t *testing.T) {
 	}
 	if got := active("interval: 1s").Timeout; got != time.Second {
 		t.Errorf("timeout %v, want the interval's 1s", got)
+	}
+	if active("reuse_connection: false").ReuseConnection {
+		t.Error("connections are reused although it is switched off")
 	}
 	if got := active("type: tcp, port: 81"); got.Type != "tcp" || got.Port != 81 {
 		t.Errorf("got %+v", got)
@@ -67,6 +70,7 @@ func TestActive(t *testing.T) {
 	f("method: [], payload: x", `.method: want text, not a list`)
 	f("down_interval: 4s", `.down_interval: 4s is shorter than the interval 5s; 0s is the interval`)
 	f("down_interval: 1s, interval: 5", `.interval: "5" has no unit; write 5s, or 5ms`)
+	f("reuse_connection: 0", `.reuse_connection: "0" is neither true nor false; write true or false`)
 	f("port: 65536", `.port: 65536 is not between 0 and 65535`)
 	f("expect: 2xx", `.expect: "2xx" is not a status between 100 and 599, or a range of them; such as 200-399, or 200,204`)
 	f("expect: 399-200", `.expect: "399-200" is not a status between 100 and 599, or a range of them; such as 200-399, or 200,204`)
@@ -89,7 +93,7 @@ func TestActiveTypes(t *testing.T) {
 	f(`type: tcp, port: 81, send: "PING\r\n", expect_text: PONG`, config.Active{Type: "tcp", Port: 81, Send: "PING\r\n", ExpectText: "PONG"})
 	f("method: POST, headers: {A: b, a: ''}, payload: '{}'", config.Active{
 		Type: "http", Path: "/", Method: "POST", Expect: []config.StatusRange{{From: 200, To: 399}},
-		Headers: []config.Header{{Name: "A", Value: "b"}, {Name: "a"}}, Payload: "{}",
+		Headers: []config.Header{{Name: "A", Value: "b"}, {Name: "a"}}, Payload: "{}", ReuseConnection: true,
 	})
 	f("type: grpc", config.Active{Type: "grpc"})
 	f("type: grpc, port: 81, service: a.B, authority: 'a.example:80'", config.Active{Type: "grpc", Port: 81, Service: "a.B", Authority: "a.example:80"})
@@ -134,7 +138,7 @@ func TestActiveTypesProblems(t *testing.T) {
 func TestActiveForeignKeys(t *testing.T) {
 	values := map[string]string{
 		"path": "/", "method": "GET", "host": "a", "headers": "{}", "payload": "''", "expect": "200", "body": "''",
-		"send": "''", "expect_text": "''", "service": "''", "authority": "a", "argv": "[a]", "port": "81",
+		"send": "''", "expect_text": "''", "service": "''", "authority": "a", "argv": "[a]", "port": "81", "reuse_connection": "true",
 	}
 	f := func(kind string, own ...string) {
 		t.Helper()
@@ -153,7 +157,7 @@ func TestActiveForeignKeys(t *testing.T) {
 			}
 		}
 	}
-	f("http", "path", "method", "host", "headers", "payload", "expect", "body", "port")
+	f("http", "path", "method", "host", "headers", "payload", "expect", "body", "port", "reuse_connection")
 	f("tcp", "send", "expect_text", "port")
 	f("grpc", "service", "authority", "port")
 	f("exec", "argv")

@@ -268,25 +268,26 @@ type Health struct {
 // Active is a probe that is made again and again. What does not belong to its
 // type is empty.
 type Active struct {
-	Type         string        // http, tcp, grpc, exec or agent
-	Path         string        // http; agent: empty without HTTP
-	Method       string        // http
-	Host         string        // http; empty: the backend's address
-	Headers      []Header      // http
-	Payload      string        // http: the body of the request
-	Expect       []StatusRange // http: any of them is a pass
-	Body         string        // http: must be in the answer's body; empty: not looked at
-	Send         string        // tcp and agent: said first
-	ExpectText   string        // tcp: must be in what is answered; empty: nothing need be
-	Service      string        // grpc; empty: the server as a whole
-	Authority    string        // grpc; empty: the backend's address
-	Argv         []string      // exec: the program and its arguments
-	Port         int           // 0: the backend's own, but for agent, which has one; not for exec
-	Interval     time.Duration
-	DownInterval time.Duration // while a backend is down, at least Interval; 0: Interval
-	Timeout      time.Duration // at most Interval
-	Fall         int           // failures in a row that take a backend out
-	Rise         int           // passes in a row that bring it back
+	Type            string        // http, tcp, grpc, exec or agent
+	Path            string        // http; agent: empty without HTTP
+	Method          string        // http
+	Host            string        // http; empty: the backend's address
+	Headers         []Header      // http
+	Payload         string        // http: the body of the request
+	Expect          []StatusRange // http: any of them is a pass
+	Body            string        // http: must be in the answer's body; empty: not looked at
+	ReuseConnection bool          // http: the next probe may use the connection of this one
+	Send            string        // tcp and agent: said first
+	ExpectText      string        // tcp: must be in what is answered; empty: nothing need be
+	Service         string        // grpc; empty: the server as a whole
+	Authority       string        // grpc; empty: the backend's address
+	Argv            []string      // exec: the program and its arguments
+	Port            int           // 0: the backend's own, but for agent, which has one; not for exec
+	Interval        time.Duration
+	DownInterval    time.Duration // while a backend is down, at least Interval; 0: Interval
+	Timeout         time.Duration // at most Interval
+	Fall            int           // failures in a row that take a backend out
+	Rise            int           // passes in a row that bring it back
 }
 
 // StatusRange is a range of HTTP status codes, both ends included.

@@ -106,4 +106,5 @@ func defaultHTTP(a *Active) {
 	a.Path = "/"
 	a.Method = "GET"
 	a.Expect = []StatusRange{{From: 200, To: 399}}
+	a.ReuseConnection = true
 }

@@ -92,6 +92,7 @@ func check(a config.Active, hello []byte, limit health.ExecLimit) health.Check {
 func checkHTTP(a config.Active, hello []byte) health.HTTP {
 	h := health.HTTP{
 		Path: a.Path, Method: a.Method, Host: a.Host, Payload: a.Payload, Body: a.Body, Port: a.Port, Hello: hello,
+		Fresh: !a.ReuseConnection,
 	}
 	for _, line := range a.Headers {
 		h.Headers = append(h.Headers, health.Header{Name: line.Name, Value: line.Value})

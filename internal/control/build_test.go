@@ -133,6 +133,9 @@ func TestCheck(t *testing.T) {
 		Path: "/", Method: "PUT", Headers: []health.Header{{Name: "A", Value: "b"}, {Name: "C", Value: "d"}}, Payload: "x",
 		Expect: []health.Range{{From: 204, To: 204}}, Body: "ok", Port: 1, Hello: hello,
 	})
+	f("reuse_connection: false", health.HTTP{
+		Path: "/", Method: "GET", Expect: []health.Range{{From: 200, To: 399}}, Hello: hello, Fresh: true,
+	})
 	f("type: tcp, send: a, expect_text: b", health.TCP{Hello: hello, Send: []byte("a"), Expect: []byte("b")})
 	f("type: grpc, service: s, authority: a, port: 1", health.GRPC{Service: "s", Authority: "a", Port: 1, Hello: hello})
 	f("type: exec, argv: [a, b]", health.Exec{Argv: []string{"a", "b"}, Limit: limit})

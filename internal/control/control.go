@@ -109,6 +109,8 @@ type Controller struct {
 	mirror    mirror
 	overrides overrides
 	pokes     chan struct{} // the guard's timer is to be set again
+	probes    *loop.Group   // for probes alone: they must not wait for requests, nor those for them
+	pace      *health.Pace  // of all probes
 
 	current  atomic.Pointer[view] // written by Start and the goroutine of Run
 	compiled []compiled           // the last few that ran, newest last; the same writers
@@ -175,7 +177,16 @@ func New(o Options) (*Controller, error) {
 	o.Proxy.Notify(func(e proxy.RouteEvent) {
 		c.events.send(Event{Kind: "route", What: e.What, Listener: e.Listener, Route: e.Route, Cause: e.Cause})
 	})
+	c.probes, err = loop.New(loop.Options{Loops: 1, Quiet: true, Panic: c.probePanicked})
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	c.pace = &health.Pace{Loop: c.probes.Loop(0), Spares: health.MaxSpares()}
 	return c, nil
+}
+
+func (c *Controller) probePanicked(v any, stack []byte) {
+	c.log.Error("panic in a health check", zap.Any("panic", v), zap.ByteString("stack", stack))
 }
 
 // Run follows the configuration file and makes changes until ctx ends or Close
@@ -405,9 +416,10 @@ func (c *Controller) Close(ctx context.Context) error {
 			}
 		}
 	}
+	err := c.probes.Close()
 	c.events.close()
 	if c.history == nil {
-		return nil
+		return err
 	}
-	return c.history.Close()
+	return errors.Join(err, c.history.Close())
 }

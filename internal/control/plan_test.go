@@ -60,7 +60,7 @@ func TestPlan(t *testing.T) {
 		"pool api: backend unix:/run/x.sock added: weight 1")
 
 	// pools
-	f("    health: {active: {path: /healthz}}", "", "pool api: health.active {type http, path /healthz, method GET, expect [200-399], interval 5s, timeout 2s, fall 3, rise 2} -> none")
+	f("    health: {active: {path: /healthz}}", "", "pool api: health.active {type http, path /healthz, method GET, expect [200-399], reuse_connection true, interval 5s, timeout 2s, fall 3, rise 2} -> none")
 	f("/healthz", "/ready", "pool api: health.active.path /healthz -> /ready")
 	f("  web:\n", "  web:\n    keepalive: {idle_timeout: 10s}\n", "pool web: keepalive.idle_timeout 30s -> 10s")
 	f("pools:", "pools:\n  next: {backends: [{address: 10.0.2.1:80}]}", "pool next added: 1 backend, weighted_round_robin")
@@ -71,7 +71,7 @@ func TestPlan(t *testing.T) {
 		"pool web: health.passive.enforce true -> false, health.passive.half_open true -> false, health.panic_threshold 50 -> 20")
 	f("{path: /healthz}", "{path: /healthz, down_interval: 30s, headers: {A: b}}", "pool api: health.active.headers [] -> [A], health.active.down_interval 0s -> 30s")
 	f("{path: /healthz}", "{type: agent, port: 81}",
-		`pool api: health.active.type http -> agent, health.active.path /healthz -> "", health.active.method GET -> "", health.active.expect [200-399] -> [], health.active.port 0 -> 81`)
+		`pool api: health.active.type http -> agent, health.active.path /healthz -> "", health.active.method GET -> "", health.active.expect [200-399] -> [], health.active.reuse_connection true -> false, health.active.port 0 -> 81`)
 
 	// listeners and routes
 	f("127.0.0.1:8080", "127.0.0.1:8081", "listener web: address 127.0.0.1:8080 -> 127.0.0.1:8081")

@@ -148,6 +148,7 @@ func (c *Controller) newPool(name string) *pool.Pool {
 		Metrics: c.o.Metrics,
 		Expire:  c.o.Proxy.Expire,
 		Resolve: c.o.Resolve,
+		Pace:    c.pace,
 		Events: func(e pool.Event) {
 			c.events.send(Event{
 				Time: e.Time, Kind: "backend", What: e.What, Pool: e.Pool, Backend: e.Backend, Cause: e.Cause,

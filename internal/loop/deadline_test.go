@@ -149,6 +149,22 @@ func TestDialFails(t *testing.T) {
 	})
 }
 
+// Who dials can be told to give up.
+func TestDialGivenUp(t *testing.T) {
+	g := start(t, loop.Options{Loops: 1})
+	l := g.Loop(0)
+	full := fullBacklog(t)
+	for _, soon := range []func(fn func()){l.Go, l.Post} {
+		on(t, l, func() {
+			var opening *loop.Conn
+			soon(func() { opening.Close() }) // when this coroutine waits
+			if c, err := l.DialInto(&opening, full, time.Time{}); c != nil || !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%v, %v; want that it was closed", c, err)
+			}
+		})
+	}
+}
+
 // fullBacklog is an address whose host answers no more: its queue is full.
 func fullBacklog(t *testing.T) loop.Addr {
 	t.Helper()

@@ -11,6 +11,13 @@ import (
 // 10 ms. Errors are net.OpErrors around os.ErrDeadlineExceeded, net.ErrClosed
 // (the group closes) or what the kernel said: errors.Is finds syscall.ECONNREFUSED.
 func (l *Loop) Dial(a Addr, deadline time.Time) (*Conn, error) {
+	return l.DialInto(nil, a, deadline)
+}
+
+// DialInto is Dial that can be given up: it sets *opening to the connection that
+// is being made, and to close that makes it return net.ErrClosed. The portable
+// implementation sets *opening at the end, and gives up at the deadline only.
+func (l *Loop) DialInto(opening **Conn, a Addr, deadline time.Time) (*Conn, error) {
 	l.current()
 	at := l.g.since(deadline)
 	switch {
@@ -21,7 +28,7 @@ func (l *Loop) Dial(a Addr, deadline time.Time) (*Conn, error) {
 	case at != 0 && at <= l.now:
 		return nil, dialError(a, os.ErrDeadlineExceeded)
 	}
-	return l.dial(a, deadline)
+	return l.dial(opening, a, deadline)
 }
 
 func dialError(a Addr, err error) error {

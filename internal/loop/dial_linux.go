@@ -13,9 +13,9 @@ import (
 // backlogPause is how long a dial waits that found the backlog of a unix socket full.
 const backlogPause = 5 * time.Millisecond
 
-func (l *Loop) dial(a Addr, deadline time.Time) (*Conn, error) {
+func (l *Loop) dial(opening **Conn, a Addr, deadline time.Time) (*Conn, error) {
 	if l.g.o.Portable {
-		return l.dialPortable(a, deadline)
+		return l.dialPortable(opening, a, deadline)
 	}
 	family, to, err := a.sockaddr()
 	if err != nil {
@@ -29,6 +29,9 @@ func (l *Loop) dial(a Addr, deadline time.Time) (*Conn, error) {
 		_ = tune(fd) // without it the connection works, only less well
 	}
 	c := &Conn{l: l, fd: int32(fd), slot: -1, remote: a.port, unix: a.path != ""}
+	if opening != nil {
+		*opening = c
+	}
 	if err := c.connect(to, deadline); err != nil {
 		c.closed.Store(true)
 		c.release()
@@ -44,7 +47,7 @@ func (c *Conn) connect(to unix.Sockaddr, deadline time.Time) error {
 	for err == unix.EAGAIN && c.unix {
 		// The backlog is full. TCP would try again by itself.
 		c.l.Task().Sleep(backlogPause)
-		if c.l.closing {
+		if c.l.closing || c.closed.Load() {
 			return net.ErrClosed
 		}
 		if c.past(by) {

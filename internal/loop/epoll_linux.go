@@ -28,6 +28,7 @@ type epoll struct {
 	l      *Loop
 	fd     int
 	mail   int // eventfd
+	quiet  *quiet
 	events [256]unix.EpollEvent
 }
 
@@ -51,6 +52,12 @@ func newPoller(l *Loop) (poller, error) {
 		ep.close()
 		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
+	if l.g.o.Quiet {
+		if ep.quiet, err = newQuiet(ep); err != nil {
+			ep.close()
+			return nil, err
+		}
+	}
 	return ep, nil
 }
 
@@ -67,15 +74,21 @@ func (ep *epoll) wake() {
 func (ep *epoll) close() {
 	unix.Close(ep.mail)
 	unix.Close(ep.fd)
+	if ep.quiet != nil {
+		ep.quiet.gate.Close()
+	}
 }
 
 func (ep *epoll) wait(timeout time.Duration) {
 	var n uintptr
 	var errno syscall.Errno
 	at, size := uintptr(unsafe.Pointer(&ep.events[0])), uintptr(len(ep.events))
-	if timeout == 0 {
-		n, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep.fd), at, size, 0, 0, 0)
-	} else {
+	switch {
+	case timeout == 0:
+		n, errno = ep.look()
+	case ep.quiet != nil:
+		n, errno = ep.quiet.wait(timeout)
+	default:
 		ms := ^uintptr(0)
 		if timeout > 0 {
 			ms = uintptr((timeout + time.Millisecond - 1) / time.Millisecond)
@@ -91,6 +104,13 @@ func (ep *epoll) wait(timeout time.Duration) {
 	for i := range ep.events[:n] {
 		ep.dispatch(&ep.events[i])
 	}
+}
+
+// look is a wait that does not.
+func (ep *epoll) look() (n uintptr, errno syscall.Errno) {
+	at, size := uintptr(unsafe.Pointer(&ep.events[0])), uintptr(len(ep.events))
+	n, _, errno = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep.fd), at, size, 0, 0, 0)
+	return n, errno
 }
 
 func (ep *epoll) dispatch(ev *unix.EpollEvent) {

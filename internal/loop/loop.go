@@ -43,6 +43,12 @@ type Options struct {
 	// (100 ms or more) and what it was doing. It runs on a goroutine of its own.
 	// stack is nil if another stall was reported in the last ten seconds.
 	Stall func(loop int, d time.Duration, stack []byte)
+	// Quiet is for loops that sleep most of the time and are in no hurry. They
+	// wait as goroutines do, in the runtime's poller: a thread that waits in a
+	// system call of its own keeps the scheduler's watchman up, who looks after it
+	// a thousand times a second. And while many coroutines wait they look once a
+	// millisecond, not for each of them.
+	Quiet bool
 	// Portable chooses goroutines over net even where epoll exists.
 	Portable bool
 }

@@ -19,11 +19,13 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 30 * time.Second
 
-// both runs a test against both implementations.
+// both runs a test against both implementations, and against the one on epoll
+// with Options.Quiet, which start sets.
 func both(t *testing.T, f func(t *testing.T, portable bool)) {
 	t.Helper()
 	if runtime.GOOS == "linux" {
 		t.Run("epoll", func(t *testing.T) { f(t, false) })
+		t.Run("quiet", func(t *testing.T) { f(t, false) })
 	}
 	t.Run("portable", func(t *testing.T) { f(t, true) })
 }
@@ -36,6 +38,7 @@ func start(t testing.TB, o loop.Options) *loop.Group {
 	if o.Panic == nil {
 		o.Panic = func(v any, stack []byte) { t.Errorf("panic: %v\n%s", v, stack) }
 	}
+	o.Quiet = o.Quiet || strings.HasSuffix(t.Name(), "/quiet")
 	g, err := loop.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -281,7 +281,7 @@ func (ln *Listener) handOver(nc net.Conn) {
 }
 
 // dialPortable dials on a goroutine.
-func (l *Loop) dialPortable(a Addr, deadline time.Time) (*Conn, error) {
+func (l *Loop) dialPortable(opening **Conn, a Addr, deadline time.Time) (*Conn, error) {
 	network, address := "tcp", a.port.String()
 	if a.path != "" {
 		network, address = "unix", a.path
@@ -316,6 +316,9 @@ func (l *Loop) dialPortable(a Addr, deadline time.Time) (*Conn, error) {
 	if err := l.register(c); err != nil {
 		nc.Close()
 		return nil, dialError(a, err)
+	}
+	if opening != nil {
+		*opening = c
 	}
 	return c, nil
 }

@@ -12,15 +12,18 @@ import (
 
 func newPoller(l *Loop) (poller, error) { return newBell(l), nil }
 
-func (c *Conn) recv(p []byte) (int, error)              { return c.pipe.recv(p) }
-func (c *Conn) write(co *coro, p []byte) (int, error)   { return c.pipe.write(c, co, p) }
-func (c *Conn) peek() (readable, ended bool)            { return c.pipe.peek() }
-func (c *Conn) closeSocket()                            { c.pipe.close(c.linger0.Load()) }
-func (c *Conn) shutdownWrite() error                    { return c.pipe.closeWrite() }
-func (c *Conn) sockname() netip.AddrPort                { return c.local }
-func (c *Conn) detach() (net.Conn, error)               { return c.detachPortable() }
-func (c *Conn) outQueue() int32                         { return -1 }
-func (l *Loop) dial(a Addr, t time.Time) (*Conn, error) { return l.dialPortable(a, t) }
+func (c *Conn) recv(p []byte) (int, error)            { return c.pipe.recv(p) }
+func (c *Conn) write(co *coro, p []byte) (int, error) { return c.pipe.write(c, co, p) }
+func (c *Conn) peek() (readable, ended bool)          { return c.pipe.peek() }
+func (c *Conn) closeSocket()                          { c.pipe.close(c.linger0.Load()) }
+func (c *Conn) shutdownWrite() error                  { return c.pipe.closeWrite() }
+func (c *Conn) sockname() netip.AddrPort              { return c.local }
+func (c *Conn) detach() (net.Conn, error)             { return c.detachPortable() }
+func (c *Conn) outQueue() int32                       { return -1 }
+
+func (l *Loop) dial(opening **Conn, a Addr, deadline time.Time) (*Conn, error) {
+	return l.dialPortable(opening, a, deadline)
+}
 
 // socket is what a Listener listens with.
 type socket struct{ nl net.Listener }
