@@ -100,6 +100,7 @@ func (m *measuring) log(size int) {
 		n, m.took[n/2], m.took[n-1], m.cpu.Seconds()*1000/float64(n), middle(m.commits), slices.Min(m.commits))
 	m.t.Logf("99th percentile, medians of %d rounds: %.1f ms quiet, %.1f ms during, factor %.2f of %.1f",
 		len(m.quiet), middle(m.quiet), middle(m.during), middle(m.factor), m.factor)
+	m.t.Logf("%s times a loop was away for 100 ms", m.metric("weir_loop_stall_seconds_count"))
 	m.t.Logf("resident after each round, MiB: %d; collected %d", mebibytes(m.raw), mebibytes(m.resident))
 }
 
