@@ -28,7 +28,7 @@ e2e: ## the binary against nginx, signals, kills and attacks; wants Linux, nginx
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## micro-benchmarks; bench/versus compares with other proxies
+bench: ## micro-benchmarks; bench/versus and bench/failures compare with other proxies
 	go test -run '^$$' -bench . -benchmem ./...
 
 fmt:
