@@ -332,6 +332,11 @@ func TestSameCredentialsHashedOnce(t *testing.T) {
 		})
 	}
 	<-started
+	for l, waiting := r.g.line, 0; waiting < 499; runtime.Gosched() { // who comes later is hashed again
+		l.mu.Lock()
+		waiting = l.followers
+		l.mu.Unlock()
+	}
 	release()
 	wg.Wait()
 	if allowed.Load() != 500 {
