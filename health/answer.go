@@ -235,7 +235,7 @@ func (h *head) field(b []byte) (rest []byte, ok bool) {
 	if b[i+1] != '\n' || colon < 1 || !isName(line[:colon]) || !isText(line[colon+1:]) {
 		return nil, false
 	}
-	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
+	name, value := line[:colon], trim(line[colon+1:])
 	switch len(name) {
 	case len("Connection"):
 		if bytes.EqualFold(name, []byte("Connection")) {
@@ -255,6 +255,17 @@ func (h *head) field(b []byte) (rest []byte, ok bool) {
 		return rest, !bytes.EqualFold(name, []byte("Transfer-Encoding"))
 	}
 	return rest, true
+}
+
+// trim removes the blanks around a value. bytes.Trim is for all the world's.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // isName says whether b has nothing but what names of headers commonly have.

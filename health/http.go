@@ -54,8 +54,8 @@ type HTTP struct {
 func (c HTTP) Probe(ctx context.Context, addr string) error {
 	addr = withPort(addr, c.Port)
 	c.Fresh = true
-	q, err := c.inquiry(addr)
-	if err != nil {
+	q := new(inquiry)
+	if err := q.prepare(c, addr); err != nil {
 		return err
 	}
 	conn, err := dialHello(ctx, addr, c.Port, c.Hello)
@@ -66,28 +66,33 @@ func (c HTTP) Probe(ctx context.Context, addr string) error {
 	return q.ask(ctx, conn, new(incoming)).err
 }
 
-// inquiry is an HTTP check of one address, ready to be made many times.
+// inquiry is an HTTP check of one address, ready to be made many times. Of ten
+// thousand none is in the processor's cache when it is made: what it needs lies
+// together.
 type inquiry struct {
-	HTTP
 	message []byte  // the request as it is sent
 	passes  []Range // statuses
+	short   [240]byte
+	HTTP
 }
 
-// inquiry prepares what is sent to addr.
-func (c HTTP) inquiry(addr string) (*inquiry, error) {
+// prepare makes q the check c of addr.
+func (q *inquiry) prepare(c HTTP, addr string) error {
 	req, err := c.request(context.Background(), addr)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := validHeader(req.Header); err != nil {
-		return nil, err
+		return err
 	}
 	req.Close = c.Fresh
 	var message bytes.Buffer
 	if err := req.Write(&message); err != nil {
-		return nil, fmt.Errorf("check request: %w", err)
+		return fmt.Errorf("check request: %w", err)
 	}
-	return &inquiry{HTTP: c, message: bytes.Clone(message.Bytes()), passes: c.ranges()}, nil
+	q.message = append(q.short[:0], message.Bytes()...)
+	q.passes, q.HTTP = c.ranges(), c
+	return nil
 }
 
 // validHeader is the check that http.Transport makes and Request.Write does not.

@@ -63,8 +63,7 @@ type Prober struct {
 // probe is one target, asked again and again.
 type probe struct {
 	p      *Prober
-	seat   *seat  // nil: it is asked on goroutines, which end with ctx
-	visit  func() // onLoop
+	visit  func() // onLoop; nil: it is asked on goroutines, which end with ctx
 	key    string
 	target Target
 
@@ -75,8 +74,9 @@ type probe struct {
 
 	outcome outcome // of the probe under way
 	until   limit   // and its time on the loop
+	seat    seat    // and its place there
 
-	tracker Tracker // under Prober.mu: a successor takes it over while this one still runs
+	tracker Tracker // Prober.mu: a successor takes it over while this one still runs
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
@@ -128,7 +128,7 @@ func (p *Prober) Sync(want map[string]Target) {
 	window := p.Pace.window(len(fresh), now)
 	for _, pr := range fresh {
 		p.running[pr.key] = pr
-		if pr.seat = p.Pace.seat(pr.target); pr.seat != nil {
+		if pr.seat.take(pr.target, p.Pace); pr.seat.pace != nil {
 			pr.visit = pr.onLoop
 		} else {
 			pr.ctx, pr.cancel = context.WithCancel(context.Background())
@@ -158,7 +158,7 @@ func (p *Prober) Wait() {
 func (pr *probe) stop() {
 	pr.gone = true
 	pr.p.Pace.leave(pr)
-	if pr.seat == nil {
+	if pr.visit == nil {
 		pr.cancel()
 		return
 	}
@@ -171,7 +171,7 @@ func (pr *probe) stop() {
 
 // begin starts one probe. The Prober's wg has counted it.
 func (pr *probe) begin() {
-	if pr.seat != nil {
+	if pr.visit != nil {
 		pr.p.Pace.Loop.Go(pr.visit)
 		return
 	}

@@ -18,42 +18,40 @@ const maxSpareAge = 2 * time.Minute
 // seat is where a target is probed that needs no goroutine: on a loop, to which
 // all of it belongs. It is also where a connection waits for the next probe.
 type seat struct {
-	pace  *Pace
-	to    loop.Addr
-	every time.Duration // between two probes
-
-	// What is asked: q, or tcp, or always the same answer.
-	q     *inquiry
-	tcp   TCP
-	wrong error
-
+	pace    *Pace      // nil: the probes need goroutines
 	conn    *loop.Conn // in use, or being made
-	opened  time.Time  // when that was
 	spare   *loop.Conn // kept: conn was clean; nil: none
+	opened  time.Time  // when conn or spare was made
+	every   time.Duration
 	stopped bool
+
+	// What is asked: http, or tcp, or always the same answer.
+	http  bool
+	wrong error
+	q     inquiry
+	tcp   TCP
+	to    loop.Addr
 }
 
-// seat is a place on the loop for the probes of t; nil if they need a goroutine.
-func (p *Pace) seat(t Target) *seat {
+// take makes s the place for the probes of t, if they need no goroutine.
+func (s *seat) take(t Target, p *Pace) {
 	if p.Loop == nil {
-		return nil
+		return
 	}
-	s := &seat{pace: p, every: t.Interval}
 	addr := t.Addr
 	switch c := t.Check.(type) {
 	case TCP:
 		addr, s.tcp = withPort(addr, c.Port), c
 	case HTTP:
-		addr = withPort(addr, c.Port)
-		s.q, s.wrong = c.inquiry(addr)
+		addr, s.http = withPort(addr, c.Port), true
+		s.wrong = s.q.prepare(c, addr)
 	default:
-		return nil
+		return
 	}
-	s.to = loopAddr(addr)
-	if !s.to.IsValid() {
-		return nil
+	s.to, s.every = loopAddr(addr), t.Interval
+	if s.to.IsValid() {
+		s.pace = p
 	}
-	return s
 }
 
 // loopAddr is addr for a loop, which knows no names; not valid if it is one.
@@ -98,8 +96,8 @@ func (s *seat) visit(ctx context.Context) error {
 	switch {
 	case s.wrong != nil:
 		return s.wrong
-	case s.q != nil:
-		return s.inquire(ctx, s.q)
+	case s.http:
+		return s.inquire(ctx, &s.q)
 	}
 	return s.tcp.probe(ctx, s.open)
 }

@@ -112,6 +112,9 @@ func (c *Conn) Keep() { c.kept = true }
 // called on the loop.
 func (c *Conn) SetIdle(o IdleOwner) {
 	c.idle = o
+	if o != nil && c.l.g.o.Quiet {
+		c.l.timers.remove(&c.timer) // a busy loop lets it fire, a quiet one would wake up for it
+	}
 	if o != nil && c.Readable() {
 		// Not now: the owner may be in the middle of putting c away.
 		c.l.send(mail{op: opSpoil, conn: c})
