@@ -21,7 +21,7 @@ func answers(t *testing.T, parts ...string) (addr string) {
 		conn.Read(make([]byte, 4<<10))
 		for i, p := range parts {
 			if i > 0 {
-				time.Sleep(5 * time.Millisecond) // parts are to be read one by one
+				time.Sleep(5 * time.Millisecond) // so that parts are read one by one: nothing tells this side when they have been
 			}
 			io.WriteString(conn, p)
 		}

@@ -133,8 +133,11 @@ func measure(t *testing.T, what string, check health.Check, addr string, pace *h
 	}
 	const n, interval, periods = 10_000, 5 * time.Second, 3
 	var probes, failed atomic.Int64
+	begun := make(chan struct{})
 	p := health.NewProber(func(_ string, r health.Result) {
-		probes.Add(1)
+		if probes.Add(1) == n {
+			close(begun)
+		}
 		if r.Err != nil && failed.Add(1) == 1 {
 			t.Error(r.Err)
 		}
@@ -148,13 +151,12 @@ func measure(t *testing.T, what string, check health.Check, addr string, pace *h
 	}
 	heap := heapInUse()
 	p.Sync(want)
-	time.Sleep(interval + time.Second) // all have begun
+	<-begun
 	heap = heapInUse() - heap
 	user, sys := cpu(t)
-	probes.Store(0)
-	start := time.Now()
-	time.Sleep(periods * interval)
-	took, asked := time.Since(start), probes.Load()
+	before, start := probes.Load(), time.Now()
+	time.Sleep(periods * interval) // what is measured
+	took, asked := time.Since(start), probes.Load()-before
 	userAfter, sysAfter := cpu(t)
 	p.Sync(nil)
 	p.Wait()

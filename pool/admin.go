@@ -39,6 +39,7 @@ func (a *Admin) UnmarshalText(text []byte) error {
 // UnknownBackendError says that a pool does not list an address.
 type UnknownBackendError struct{ Pool, Address string }
 
+// Error names the pool and the address.
 func (e *UnknownBackendError) Error() string {
 	return fmt.Sprintf("pool %s has no backend %q", e.Pool, e.Address)
 }

@@ -149,9 +149,6 @@ func (b *Backend) Lineage() uint64 { return b.load.lineage }
 // valid.
 func (b *Backend) Retired() bool { return b.retired.Load() }
 
-// Traffic is the counters of the backend's pool, never nil.
-func (b *Backend) Traffic() *metrics.Pool { return b.pool.traffic }
-
 // Ending reports whether the backend drains or has left: connections to it that
 // nobody uses need not be kept.
 func (b *Backend) Ending() bool { return b.ending.Load() }

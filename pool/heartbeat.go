@@ -53,6 +53,7 @@ func (h *heartbeat) missing(now time.Time, ttl time.Duration) string {
 // NoHeartbeatError says that a pool wants no heartbeats.
 type NoHeartbeatError struct{ Pool string }
 
+// Error names the pool and the key to set.
 func (e *NoHeartbeatError) Error() string {
 	return fmt.Sprintf("pool %s has no heartbeat; set health.heartbeat.ttl", e.Pool)
 }

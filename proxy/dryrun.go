@@ -23,16 +23,8 @@ type RouteError struct {
 // TryCompile compiles the routes of a configuration as Prepare does, changes
 // nothing, and throws the result away. It reads what they read (users_file).
 func (s *Server) TryCompile(cfg *config.Config) []RouteError {
-	k := newKeeper(s.log)
-	defer k.close()
-	c := &compiler{
-		pools: make(map[string]*pool.Pool, len(cfg.Pools)), metrics: metrics.New(1),
-		cfg: cfg, keeper: k, dir: s.dir,
-	}
-	c.states = newRouteStates(1, c.metrics)
-	for _, p := range cfg.Pools {
-		c.pools[p.Name] = new(pool.Pool) // it is there, more is not asked
-	}
+	c := s.dryCompiler(cfg)
+	defer c.keeper.close()
 	var errs []RouteError
 	for i := range cfg.Listeners {
 		for j := range cfg.Listeners[i].Routes {
@@ -42,6 +34,27 @@ func (s *Server) TryCompile(cfg *config.Config) []RouteError {
 		}
 	}
 	return errs
+}
+
+// Compile makes a snapshot that can be asked (Decide) and never served: nothing is
+// bound, and nothing of it is to be seen in metrics or route states.
+func (s *Server) Compile(cfg *config.Config) (*Snapshot, error) {
+	c := s.dryCompiler(cfg)
+	defer c.keeper.close()
+	return c.snapshot()
+}
+
+// dryCompiler is a compiler whose sites are thrown away.
+func (s *Server) dryCompiler(cfg *config.Config) *compiler {
+	c := &compiler{
+		pools: make(map[string]*pool.Pool, len(cfg.Pools)), metrics: metrics.New(1),
+		cfg: cfg, keeper: newKeeper(s.log), dir: s.dir,
+	}
+	c.states = newRouteStates(1, c.metrics)
+	for _, p := range cfg.Pools {
+		c.pools[p.Name] = new(pool.Pool) // it is there, more is not asked
+	}
+	return c
 }
 
 // TryBind binds the addresses that Prepare would have to bind for cfg, gives them

@@ -113,7 +113,7 @@ func (ex *exchange) forward() {
 		}
 		v, answered := ex.try(lease, stale > 0)
 		if last.reason != metrics.NoReason {
-			ex.site.retries.Retry(ex.w.id, last.reason, answered)
+			ex.site.traffic.Retry(ex.w.id, last.reason, answered)
 		}
 		if answered {
 			return

@@ -46,6 +46,8 @@ type hedge struct {
 	keep  config.KeepAlive
 	head  []byte // all that is sent
 
+	traffic *metrics.Pool
+
 	connectBy, answerBy time.Time
 
 	hurryBy time.Time // when the client's own time is over; zero: it is the route's that counts
@@ -114,7 +116,7 @@ func (ex *exchange) startHedge(up *upConn) bool {
 	}
 	budget.hedge(now.Unix())
 	h := &hedge{
-		w: w, task: w.loop.Task(), rival: up.c, lease: lease, rule: &ex.site.retry, keep: ex.site.keep, began: now,
+		w: w, task: w.loop.Task(), rival: up.c, lease: lease, rule: &ex.site.retry, keep: ex.site.keep, traffic: ex.site.traffic, began: now,
 		connectBy: ex.by(ex.site.timeouts.Connect), answerBy: ex.by(ex.site.timeouts.Response),
 	}
 	if ex.hurried {
@@ -230,7 +232,7 @@ func (h *hedge) fail() {
 	h.lease.Done(v.outcome)
 }
 
-func (h *hedge) count(r metrics.HedgeResult) { h.lease.Backend().Traffic().Hedge(h.w.id, r) }
+func (h *hedge) count(r metrics.HedgeResult) { h.traffic.Hedge(h.w.id, r) }
 
 // giveUp is for an exchange that has its answer, or its client no longer.
 func (h *hedge) giveUp() {

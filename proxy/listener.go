@@ -50,10 +50,8 @@ func (ln *listener) config() *listenerConfig { return ln.configIn(ln.s.current.L
 // configIn finds the listener in a snapshot. A listener that snap does not have
 // is draining: it goes on as it was.
 func (ln *listener) configIn(snap *Snapshot) *listenerConfig {
-	for _, lc := range snap.listeners {
-		if lc.ln == ln {
-			return lc
-		}
+	if lc := snap.listenerOf(ln); lc != nil {
+		return lc
 	}
 	return ln.last.Load()
 }

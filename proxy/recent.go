@@ -1,23 +1,25 @@
 package proxy
 
 import (
-	"math/bits"
 	"time"
 
 	"weir/internal/metrics"
 )
 
 const (
-	recentShift   = 15               // what is faster than 2^15 ns (33 µs) is all the same
-	recentOctaves = 22               // as is what is slower than 2^22 times that (two minutes)
+	recentOctaves = 22
+	recentBits    = 3
 	recentWindow  = 30 * time.Second // how far back a percentile looks: one to two of these
 	recentRefresh = 100 * time.Millisecond
 )
 
+// recentScale is from 33 µs to two minutes.
+var recentScale = metrics.Scale{Shift: 15, Octaves: recentOctaves, Bits: recentBits}
+
 // recent is how long a route's backends took of late until they began to answer,
 // on one loop. It counts in buckets that are 12 % wide.
 type recent struct {
-	counts [2][recentOctaves * 8]uint32 // of the present window, and of the one before
+	counts [2][recentOctaves << recentBits]uint32 // of the present window, and of the one before
 	totals [2]uint32
 	turned time.Time // when the present window began
 
@@ -36,24 +38,9 @@ func (w *worker) recentOf(m *metrics.Route) *recent {
 	return r
 }
 
-// bucketOf is where a duration counts: three bits below its highest one.
-func bucketOf(d time.Duration) int {
-	n := uint64(max(d, 0)) >> (recentShift - 3)
-	if n < 8 {
-		return 0
-	}
-	octave := bits.Len64(n) - 4
-	return min(octave*8+int(n>>octave&7), recentOctaves*8-1)
-}
-
-// bucketEnd is the least duration that no longer counts in a bucket.
-func bucketEnd(i int) time.Duration {
-	return time.Duration(uint64(9+i%8) << (i/8 + recentShift - 3))
-}
-
 func (r *recent) add(d time.Duration, now time.Time) {
 	r.turn(now)
-	r.counts[0][bucketOf(d)]++
+	r.counts[0][recentScale.Slot(d)]++
 	r.totals[0]++
 }
 
@@ -65,9 +52,9 @@ func (r *recent) turn(now time.Time) {
 	case since < 2*recentWindow:
 		r.counts[1], r.totals[1] = r.counts[0], r.totals[0]
 	default:
-		r.counts[1], r.totals[1] = [recentOctaves * 8]uint32{}, 0
+		r.counts[1], r.totals[1] = [recentOctaves << recentBits]uint32{}, 0
 	}
-	r.counts[0], r.totals[0] = [recentOctaves * 8]uint32{}, 0
+	r.counts[0], r.totals[0] = [recentOctaves << recentBits]uint32{}, 0
 	r.turned = now
 }
 
@@ -90,7 +77,7 @@ func (r *recent) find(p int) time.Duration {
 	below, want := uint64(0), (total*uint64(p)+99)/100
 	for i := range r.counts[0] {
 		if below += uint64(r.counts[0][i]) + uint64(r.counts[1][i]); below >= want {
-			return bucketEnd(i)
+			return recentScale.End(i)
 		}
 	}
 	return 0

@@ -11,16 +11,16 @@ import (
 func TestRecentBuckets(t *testing.T) {
 	last := -1
 	for d := 50 * time.Microsecond; d < 2*time.Minute; d += d/50 + 1 {
-		i := bucketOf(d)
+		i := recentScale.Slot(d)
 		if i < last || i > last+1 && last >= 0 {
 			t.Fatalf("%v is in bucket %d, after %d", d, i, last)
 		}
 		last = i
-		if end := bucketEnd(i); end <= d || float64(end-d) > 0.13*float64(d) {
+		if end := recentScale.End(i); end <= d || float64(end-d) > 0.13*float64(d) {
 			t.Errorf("%v ends at %v", d, end)
 		}
 	}
-	if bucketOf(0) != 0 || bucketOf(-1) != 0 || bucketOf(time.Hour) != recentOctaves*8-1 {
+	if recentScale.Slot(0) != 0 || recentScale.Slot(-1) != 0 || recentScale.Slot(time.Hour) != recentScale.Slots()-1 {
 		t.Error("what is beyond the ends does not count at the ends")
 	}
 }

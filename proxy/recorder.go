@@ -30,9 +30,6 @@ type recording struct {
 // mostHead bounds what is kept of one request.
 const mostHead = 8 << 10
 
-// secrets are the headers whose values are not kept.
-var secrets = []string{"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token", "x-csrf-token"}
-
 // refit brings a ring in line with the configuration. It runs on the loop.
 func (r *recording) refit(c config.Record, loops int) {
 	r.mu.Lock()
@@ -46,7 +43,7 @@ func (r *recording) refit(c config.Record, loops int) {
 	}
 }
 
-// record keeps the request, if it is its turn.
+// recordHead keeps the request, if it is its turn.
 func (ex *exchange) recordHead() {
 	w := ex.w
 	r := &w.recording
@@ -77,7 +74,7 @@ func (ex *exchange) masked() string {
 	b = append(append(append(b, ' '), ex.line.target...), " HTTP/1.1\r\n"...)
 	for i := range ex.head.lines {
 		l := &ex.head.lines[i]
-		if !slices.ContainsFunc(secrets, func(s string) bool { return isFolded(l.name, s) }) {
+		if !config.IsSecretName(string(l.name)) {
 			b = append(b, l.raw...)
 			continue
 		}

@@ -171,14 +171,20 @@ func (b *retryBudget) retry(now int64) { b.second(now).retries++ }
 
 // allows reports whether there may be one more retry.
 func (b *retryBudget) allows(now int64, percent int) bool {
-	requests, retries := 0, 0
+	sum := b.sum(now)
+	return sum.retries < budgetFloor*budgetSeconds || (sum.retries+1)*100 <= sum.requests*percent
+}
+
+// sum is what the last ten seconds have had.
+func (b *retryBudget) sum(now int64) (sum budgetSecond) {
 	for i := range b.seconds {
 		if s := &b.seconds[i]; now-s.at < budgetSeconds {
-			requests += s.requests
-			retries += s.retries
+			sum.requests += s.requests
+			sum.retries += s.retries
+			sum.hedges += s.hedges
 		}
 	}
-	return retries < budgetFloor*budgetSeconds || (retries+1)*100 <= requests*percent
+	return sum
 }
 
 // hedge counts a request that was sent twice.
@@ -186,14 +192,8 @@ func (b *retryBudget) hedge(now int64) { b.second(now).hedges++ }
 
 // allowsHedge reports whether one more request may be sent twice.
 func (b *retryBudget) allowsHedge(now int64, percent int) bool {
-	requests, hedges := 0, 0
-	for i := range b.seconds {
-		if s := &b.seconds[i]; now-s.at < budgetSeconds {
-			requests += s.requests
-			hedges += s.hedges
-		}
-	}
-	return percent > 0 && (hedges < hedgeFloor || (hedges+1)*100 <= requests*percent)
+	sum := b.sum(now)
+	return percent > 0 && (sum.hedges < hedgeFloor || (sum.hedges+1)*100 <= sum.requests*percent)
 }
 
 // idle reports whether nothing was asked for so long that all of it is old.

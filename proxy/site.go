@@ -62,7 +62,7 @@ type site struct {
 	state   *routeState
 	metrics *metrics.Route
 	watch   *metrics.Route // of this snapshot alone; nil: nobody compares it with another
-	retries *metrics.Pool  // nil without a pool
+	traffic *metrics.Pool  // counters of the pool; nil without one
 }
 
 // headerRules are the operator's changes to header lines, compiled.
@@ -310,7 +310,7 @@ func (c *compiler) site(listener string, r *config.Route) (*site, error) {
 		if s.hello > 0 {
 			s.keep = config.KeepAlive{} // a connection is one client's
 		}
-		s.retries = c.metrics.Pool(r.Pool)
+		s.traffic = c.metrics.Pool(r.Pool)
 	case r.Redirect != nil:
 		s.redirect = compileRedirect(r.Redirect)
 	case r.Respond != nil:

@@ -45,29 +45,23 @@ type Staged struct {
 // pools holds every pool that its routes name. version may still change
 // (SetVersion). Errors name the listener and the route or the address.
 func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, version int) (*Staged, error) {
-	snap, err := s.compile(cfg, pools, s.metrics, s.routes)
+	c := &compiler{pools: pools, metrics: s.metrics, cfg: cfg, keeper: s.keeper, states: s.routes, dir: s.dir}
+	snap, err := c.snapshot()
 	if err != nil {
 		return nil, err
 	}
 	return s.prepare(snap, version)
 }
 
-// Compile makes a snapshot that can be asked (Decide) and not served: nothing is
-// bound. pools is as for Prepare; nobody acquires from them.
-func (s *Server) Compile(cfg *config.Config, pools map[string]*pool.Pool) (*Snapshot, error) {
-	m := metrics.New(1) // routes that nobody serves are not to be seen
-	return s.compile(cfg, pools, m, newRouteStates(1, m))
-}
-
-func (s *Server) compile(cfg *config.Config, pools map[string]*pool.Pool, m *metrics.Registry, states *routeStates) (*Snapshot, error) {
-	snap := &Snapshot{cfg: cfg, pools: pools, headerBytes: cfg.Defaults.Limits.HeaderBytes, log: cfg.Log}
-	c := &compiler{pools: pools, metrics: m, cfg: cfg, keeper: s.keeper, states: states, dir: s.dir}
-	for i := range cfg.Listeners {
-		routes, err := c.routes(&cfg.Listeners[i])
+// snapshot compiles the whole configuration.
+func (c *compiler) snapshot() (*Snapshot, error) {
+	snap := &Snapshot{cfg: c.cfg, pools: c.pools, headerBytes: c.cfg.Defaults.Limits.HeaderBytes, log: c.cfg.Log}
+	for i := range c.cfg.Listeners {
+		routes, err := c.routes(&c.cfg.Listeners[i])
 		if err != nil {
 			return nil, err
 		}
-		snap.listeners = append(snap.listeners, newListenerConfig(cfg, i, routes, m))
+		snap.listeners = append(snap.listeners, newListenerConfig(c.cfg, i, routes, c.metrics))
 	}
 	snap.sites = c.sites
 	for _, site := range c.sites {
@@ -180,7 +174,7 @@ func (s *Server) retireOthers(snap *Snapshot) {
 			delete(s.listeners, key)
 			continue
 		}
-		if lc := ln.configIn(snap); lc == ln.last.Load() && !snap.has(ln) {
+		if snap.listenerOf(ln) == nil {
 			ln.retire()
 			// A listener may be bound to this address again while the old one drains.
 			delete(s.listeners, key)
@@ -192,11 +186,12 @@ func (s *Server) retireOthers(snap *Snapshot) {
 	}
 }
 
-func (sn *Snapshot) has(ln *listener) bool {
+// listenerOf is what the snapshot says of a listener; nil: nothing.
+func (sn *Snapshot) listenerOf(ln *listener) *listenerConfig {
 	for _, lc := range sn.listeners {
 		if lc.ln == ln {
-			return true
+			return lc
 		}
 	}
-	return false
+	return nil
 }

@@ -27,9 +27,8 @@ type shadowing struct {
 	asked   atomic.Uint64
 	differs atomic.Uint64
 
-	mu      sync.Mutex // only requests that are decided otherwise take it
-	samples []Difference
-	known   map[[2]Decision]int // by what the two decisions have in common: an index of samples
+	mu   sync.Mutex // only requests that are decided otherwise take it
+	seen Differences
 }
 
 // Difference is a kind of request that two configurations decide otherwise.
@@ -51,6 +50,36 @@ type Shadowed struct {
 }
 
 const mostDifferences = 100 // kinds that are kept
+
+// Differences keeps a sample of each kind of difference. The zero value is empty.
+type Differences struct {
+	list []Difference
+	kind map[[2]Decision]int // what the decisions of a kind have in common: an index of list
+}
+
+// Add counts a difference, and keeps it if it is the first of its kind.
+func (ds *Differences) Add(d Difference) {
+	kind := [2]Decision{d.Old, d.New}
+	for i := range kind {
+		kind[i].Target, kind[i].Host = "", ""
+	}
+	if i, ok := ds.kind[kind]; ok {
+		ds.list[i].Count++
+		return
+	}
+	if len(ds.list) == mostDifferences {
+		return
+	}
+	if ds.kind == nil {
+		ds.kind = make(map[[2]Decision]int)
+	}
+	ds.kind[kind] = len(ds.list)
+	d.Count = 1
+	ds.list = append(ds.list, d)
+}
+
+// List is a copy of the samples; never nil.
+func (ds *Differences) List() []Difference { return append([]Difference{}, ds.list...) }
 
 // Stage begins to serve a share of the clients, in percent, from a staged
 // snapshot, beside the one that runs. It ends with End, or with the Commit of
@@ -74,9 +103,7 @@ func (s *Server) Shadow(st *Staged) *Trial {
 }
 
 func (s *Server) newTrial(st *Staged, shadow bool) *Trial {
-	t := &Trial{snap: st.snap, s: s, shadow: shadow, seed: maphash.MakeSeed()}
-	t.known = make(map[[2]Decision]int)
-	return t
+	return &Trial{snap: st.snap, s: s, shadow: shadow, seed: maphash.MakeSeed()}
 }
 
 // RouteName is a route's identity.
@@ -118,15 +145,6 @@ func (ex *exchange) enterTrial(t *Trial) {
 	}
 }
 
-func (sn *Snapshot) listenerOf(ln *listener) *listenerConfig {
-	for _, lc := range sn.listeners {
-		if lc.ln == ln {
-			return lc
-		}
-	}
-	return nil
-}
-
 // compare asks a shadow what it would make of the request, once that has been
 // routed.
 func (ex *exchange) compare(t *Trial) {
@@ -143,34 +161,18 @@ func (ex *exchange) compare(t *Trial) {
 		return
 	}
 	t.differs.Add(1)
-	t.note(ex, ex.tellAs(one.site, one), ex.tellAs(other.site, other))
-}
-
-// note keeps a sample of each kind of difference.
-func (t *Trial) note(ex *exchange, old, new Decision) {
-	kind := [2]Decision{old, new}
-	for i := range kind {
-		kind[i].Target, kind[i].Host = "", ""
+	d := Difference{
+		Time: ex.start, Method: string(ex.method), Host: string(ex.host), Path: string(ex.target.path),
+		Old: ex.tellAs(one.site, one), New: ex.tellAs(other.site, other),
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i, ok := t.known[kind]; ok {
-		t.samples[i].Count++
-		return
-	}
-	if len(t.samples) == mostDifferences {
-		return
-	}
-	t.known[kind] = len(t.samples)
-	t.samples = append(t.samples, Difference{
-		Time: ex.start, Method: string(ex.method), Host: string(ex.host), Path: string(ex.target.path), Old: old, New: new, Count: 1,
-	})
+	t.seen.Add(d)
 }
 
 // Seen is what a shadow has seen so far.
 func (t *Trial) Seen() Shadowed {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := Shadowed{Requests: t.asked.Load(), Differ: t.differs.Load(), Differences: []Difference{}}
-	return Shadowed{out.Requests, out.Differ, append(out.Differences, t.samples...)}
+	return Shadowed{t.asked.Load(), t.differs.Load(), t.seen.List()}
 }

@@ -66,7 +66,7 @@ in time that it is to stay: for changes that may lock you out.`,
 					query.Set(name, d.String())
 				}
 			}
-			q := question{method: http.MethodPut, path: strings.TrimSuffix("/v1/config?"+query.Encode(), "?"), body: source, header: map[string]string{"Content-Type": "application/yaml"}}
+			q := aboutFile(http.MethodPut, strings.TrimSuffix("/v1/config?"+query.Encode(), "?"), source)
 			if ifVersion > 0 {
 				q.header["If-Match"] = strconv.Quote(strconv.Itoa(ifVersion))
 			}

@@ -74,6 +74,7 @@ func dialable(address string) string {
 // unreachable marks an error of connecting: nothing was said to anybody.
 type unreachable struct{ error }
 
+// Unwrap is what went wrong.
 func (u *unreachable) Unwrap() error { return u.error }
 
 // refusal is the admin API's "no": its problem details, as far as commands
@@ -108,6 +109,11 @@ type question struct {
 	method, path string
 	body         []byte
 	header       map[string]string
+}
+
+// aboutFile is a question that a configuration goes with.
+func aboutFile(method, path string, source []byte) question {
+	return question{method: method, path: path, body: source, header: map[string]string{"Content-Type": "application/yaml"}}
 }
 
 // ask sends q and decodes the answer into out: a *[]byte gets it as it is,

@@ -38,8 +38,7 @@ applied, for the reasons printed.`,
 				return err
 			}
 			var p control.Preview
-			q := question{method: http.MethodPost, path: "/v1/config/plan", body: source, header: map[string]string{"Content-Type": "application/yaml"}}
-			if err := c.ask(cmd.Context(), q, &p); err != nil {
+			if err := c.ask(cmd.Context(), aboutFile(http.MethodPost, "/v1/config/plan", source), &p); err != nil {
 				return err
 			}
 			nameFile(&p, displayName(args[0]))

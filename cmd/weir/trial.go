@@ -123,9 +123,8 @@ the backend gets. Exit code 0: nothing. 2: something. 1: FILE is wrong.`,
 
 func replay(cmd *cobra.Command, c *client, source []byte, file string, asJSON bool) error {
 	var out control.Replayed
-	q := question{method: http.MethodPost, path: "/v1/replay", body: source, header: map[string]string{"Content-Type": "application/yaml"}}
 	began := time.Now()
-	if err := askAbout(cmd, c, q, &out, file); err != nil {
+	if err := askAbout(cmd, c, aboutFile(http.MethodPost, "/v1/replay", source), &out, file); err != nil {
 		return err
 	}
 	w := cmd.OutOrStdout()

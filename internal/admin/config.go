@@ -143,7 +143,7 @@ func (a *api) replay(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out, err := a.control.Replay(r.Context(), source)
+	out, err := a.control.Replay(source)
 	switch {
 	case len(out.Problems) > 0:
 		p := newProblem(http.StatusUnprocessableEntity, "config-rejected", fmt.Sprintf("the configuration has %d problems", len(out.Problems))).titled("Configuration rejected")

@@ -13,7 +13,8 @@ var (
 	secretEnds  = []string{"-token", "-secret", "-password", "-api-key", "-apikey"}
 )
 
-func isSecretName(name string) bool {
+// IsSecretName reports whether a header's value lets somebody in, by its name.
+func IsSecretName(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	return slices.Contains(secretNames, name) ||
 		slices.ContainsFunc(secretEnds, func(s string) bool { return strings.HasSuffix(name, s) })
@@ -39,7 +40,7 @@ func (l *linter) plaintextSecrets() {
 
 func (l *linter) secretsIn(w where, hs []Header) {
 	for _, h := range hs {
-		if h.Value == "" || h.Value == "*" || !isSecretName(h.Name) {
+		if h.Value == "" || h.Value == "*" || !IsSecretName(h.Name) {
 			continue
 		}
 		at := w.key(h.Name)

@@ -155,6 +155,7 @@ func (c *Controller) record(ch change) (history.Version, error) {
 // unrecorded marks an error of the history: the configuration itself may be right.
 type unrecorded struct{ error }
 
+// Unwrap is the history's error.
 func (u unrecorded) Unwrap() error { return u.error }
 
 // restore makes st the recorded state, if it is not that already.

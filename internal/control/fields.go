@@ -25,6 +25,7 @@ func (f field) values() string {
 	return f.from + " -> " + f.to
 }
 
+// String is a change as people read it: timeouts.connect 1s -> 2s.
 func (f field) String() string { return f.path + " " + f.values() }
 
 // text renders fields, without those that known says are told elsewhere.

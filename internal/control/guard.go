@@ -31,6 +31,7 @@ const reportedRoutes = 100
 // routeName is a route's identity.
 type routeName struct{ listener, route string }
 
+// String is the name in reports: listener/route.
 func (r routeName) String() string { return r.listener + "/" + r.route }
 
 // baseline is what a route answers, from now back with less and less weight.
@@ -82,32 +83,28 @@ type watched struct {
 func (w *watched) after() metrics.Tally { return w.counters.Tally().Sub(w.at) }
 
 // learn brings the baselines up to date.
-func (c *Controller) learn(now time.Time) {
-	g := &c.guard
-	if g.baselines == nil {
-		g.baselines = make(map[routeName]*baseline)
-	}
+func (g *guard) learn(now time.Time) {
 	fade := math.Exp(-now.Sub(g.updated).Seconds() / baselineMean.Seconds())
 	g.updated = now
-	here := make(map[routeName]bool)
-	eachRoute(c.current.Load().cfg, func(name routeName, _ *config.Listener, _ *config.Route) {
-		here[name] = true
-		b := g.baselines[name]
-		if b == nil {
-			b = &baseline{counters: c.o.Metrics.Route(name.listener, name.route)}
-			b.last = b.counters.Tally()
-			g.baselines[name] = b
-			return
-		}
+	for _, b := range g.baselines {
 		seen := b.counters.Tally()
 		b.mean = b.mean.Scale(fade).Add(seen.Sub(b.last))
 		b.last = seen
-	})
-	for name := range g.baselines {
-		if !here[name] {
-			delete(g.baselines, name)
-		}
 	}
+}
+
+// keepBaselines gives the routes of the running configuration a baseline, and no others.
+func (c *Controller) keepBaselines() {
+	old := c.guard.baselines
+	c.guard.baselines = make(map[routeName]*baseline, len(old))
+	eachRoute(c.current.Load().cfg, func(name routeName, _ *config.Listener, _ *config.Route) {
+		b := old[name]
+		if b == nil {
+			b = &baseline{counters: c.o.Metrics.Route(name.listener, name.route)}
+			b.last = b.counters.Tally()
+		}
+		c.guard.baselines[name] = b
+	})
 }
 
 func eachRoute(cfg *config.Config, f func(routeName, *config.Listener, *config.Route)) {
@@ -185,7 +182,7 @@ func (c *Controller) watchFrom(old *view, cfg *config.Config) *watch {
 		return nil
 	}
 	now := time.Now()
-	c.learn(now)
+	c.guard.learn(now)
 	w := &watch{rule: cfg.Guard, since: now, until: now.Add(cfg.Guard.Window), routes: make(map[routeName]*watched)}
 	if earlier := c.guard.watch; earlier != nil {
 		over := now.Add(-earlier.rule.Window)
@@ -219,7 +216,7 @@ func (c *Controller) watch(w *watch, n int) {
 	}
 	c.guard.watch = w
 	c.guarded.Store(w)
-	c.learn(time.Now()) // from here on for the routes that are new
+	c.keepBaselines()
 }
 
 // guardDue is how long the guard has nothing to look at.
@@ -249,7 +246,7 @@ func (c *Controller) guardTick(ctx context.Context, now time.Time) {
 	w := c.guard.watch
 	if w == nil {
 		if now.Sub(c.guard.updated) >= baselineEvery {
-			c.learn(now)
+			c.guard.learn(now)
 		}
 		return
 	}
@@ -281,18 +278,24 @@ func sortedNames[T any](routes map[routeName]T) []routeName {
 // report is the numbers, as they are kept with the versions.
 func (w *watch) report(verdict, why string) history.Guard {
 	g := history.Guard{Verdict: verdict, Why: why, At: time.Now().UTC().Truncate(time.Millisecond)}
-	for _, n := range w.sorted {
+	g.Routes = reportOn(w.rule, w.sorted, func(n routeName) (before, after metrics.Tally, p *pace) {
 		r := w.routes[n]
-		after := r.after()
-		if len(w.routes) > reportedRoutes && after.Requests() == 0 {
+		return r.before, r.after(), &r.pace
+	})
+	return g
+}
+
+// reportOn is the numbers of routes, of which sides tells what is compared.
+func reportOn(rule config.Guard, routes []routeName, sides func(routeName) (before, after metrics.Tally, p *pace)) (out []history.RouteGuard) {
+	for _, n := range routes {
+		before, after, p := sides(n)
+		if len(routes) > reportedRoutes && after.Requests() == 0 {
 			continue
 		}
-		v, _ := judge(w.rule, r.before, after, &r.pace)
-		g.Routes = append(g.Routes, history.RouteGuard{
-			Route: n.String(), Verdict: v, Before: measure(r.before), After: measure(after),
-		})
+		v, _ := judge(rule, before, after, p)
+		out = append(out, history.RouteGuard{Route: n.String(), Verdict: v, Before: measure(before), After: measure(after)})
 	}
-	return g
+	return out
 }
 
 // conclude records of the versions that have been watched since before over what

@@ -46,6 +46,7 @@ type Override struct {
 	Absent time.Time `json:"absent_since,omitzero"`
 }
 
+// String says what is overridden: pool/address: admin drain.
 func (o Override) String() string {
 	return fmt.Sprintf("%s/%s: %s %s", o.Pool, o.Backend, o.What, o.Value)
 }

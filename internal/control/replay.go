@@ -1,11 +1,9 @@
 package control
 
 import (
-	"context"
 	"errors"
 
 	"weir/internal/config"
-	"weir/pool"
 	"weir/proxy"
 )
 
@@ -22,7 +20,7 @@ type Replayed struct {
 // Replay decides the requests that were recorded under the running configuration
 // and under source, without asking a backend. The error is that source cannot be
 // compiled.
-func (c *Controller) Replay(_ context.Context, source []byte) (Replayed, error) {
+func (c *Controller) Replay(source []byte) (Replayed, error) {
 	run := c.current.Load()
 	if run == nil {
 		return Replayed{}, ErrClosed
@@ -34,13 +32,13 @@ func (c *Controller) Replay(_ context.Context, source []byte) (Replayed, error) 
 	} else if err != nil {
 		return Replayed{}, err
 	}
-	next, err := c.compileOnly(run, cfg)
+	next, err := c.o.Proxy.Compile(cfg)
 	if err != nil {
 		return Replayed{}, err
 	}
-	out := Replayed{Version: run.version.Number, Differences: []proxy.Difference{}}
-	kinds := make(map[[2]proxy.Decision]int)
+	out := Replayed{Version: run.version.Number}
 	running := c.o.Proxy.Snapshot()
+	var differences proxy.Differences
 	for _, r := range c.o.Proxy.Recorded() {
 		old, err := running.Decide(r.Request)
 		if err != nil {
@@ -52,37 +50,15 @@ func (c *Controller) Replay(_ context.Context, source []byte) (Replayed, error) 
 			new = proxy.Decision{} // nobody listens there any more
 		}
 		out.Requests++
-		if old == new {
-			continue
+		if old != new {
+			out.Differ++
+			method, host, path := r.Summary()
+			differences.Add(proxy.Difference{Time: r.Time, Method: method, Host: host, Path: path, Old: old, New: new})
 		}
-		out.Differ++
-		kind := [2]proxy.Decision{old, new}
-		for i := range kind {
-			kind[i].Target, kind[i].Host = "", ""
-		}
-		if i, ok := kinds[kind]; ok {
-			out.Differences[i].Count++
-			continue
-		}
-		kinds[kind] = len(out.Differences)
-		method, host, path := r.Summary()
-		out.Differences = append(out.Differences, proxy.Difference{Time: r.Time, Method: method, Host: host, Path: path, Old: old, New: new, Count: 1})
 	}
+	out.Differences = differences.List()
 	return out, nil
 }
 
 // Recorded lists the requests that were recorded, oldest first.
 func (c *Controller) Recorded() []proxy.Recorded { return c.o.Proxy.Recorded() }
-
-// compileOnly makes a snapshot that is asked and not served. Pools that do not
-// run yet are stood in for by empty ones.
-func (c *Controller) compileOnly(run *view, cfg *config.Config) (*proxy.Snapshot, error) {
-	pools := make(map[string]*pool.Pool, len(cfg.Pools))
-	for _, p := range cfg.Pools {
-		if pools[p.Name] = run.pools[p.Name]; pools[p.Name] == nil {
-			pools[p.Name] = pool.New(p.Name, pool.Options{Loops: 1})
-			pools[p.Name].Close()
-		}
-	}
-	return c.o.Proxy.Compile(cfg, pools)
-}

@@ -20,7 +20,7 @@ import (
 const Staged = "staged"
 
 var (
-	// ErrTrial is in the message of a change that comes while another one is tried.
+	// errTrial is in the message of a change that comes while another one is tried.
 	errTrial = errors.New("another change is being tried: weir trial shows it, weir trial abort ends it")
 
 	// ErrNoTrial is returned if there is nothing to promote or to abort.
@@ -45,12 +45,13 @@ type trial struct {
 	until   time.Time // of the present step
 	began   time.Time
 	routes  map[routeName]*rival
+	sorted  []routeName // their names
 }
 
 // rival is a route of both versions at the same time.
 type rival struct {
 	both *metrics.Route // of all requests
-	new  *metrics.Route // of those that the trial served; nil: the running version has the route alone
+	new  *metrics.Route // of those that the trial served
 	at   metrics.Tally  // of both, when the present step began
 	had  metrics.Tally  // of new, then
 	pace pace
@@ -160,6 +161,7 @@ func (c *Controller) beginStage(t *trial, steps []int) error {
 	eachRoute(t.cfg, func(n routeName, _ *config.Listener, _ *config.Route) {
 		t.routes[n] = &rival{both: c.o.Metrics.Route(n.listener, n.route), new: watched[proxy.RouteName{Listener: n.listener, Route: n.route}]}
 	})
+	t.sorted = sortedNames(t.routes)
 	t.share, t.steps = t.steps[0], t.steps[1:]
 	t.live = c.o.Proxy.Stage(t.staged, t.share)
 	t.beginStep(time.Now())
@@ -201,7 +203,7 @@ func (c *Controller) trialTick(ctx context.Context, now time.Time) {
 		}
 		return
 	}
-	for _, n := range sortedNames(t.routes) {
+	for _, n := range t.sorted {
 		r := t.routes[n]
 		running, tried := r.sides()
 		r.pace.look(t.rule, &running, &tried)
@@ -277,13 +279,11 @@ func (c *Controller) endTrial(how, why string) {
 }
 
 func (t *trial) report() []history.RouteGuard {
-	var out []history.RouteGuard
-	for _, n := range sortedNames(t.routes) {
-		running, tried := t.routes[n].sides()
-		verdict, _ := judge(t.rule, running, tried, &t.routes[n].pace)
-		out = append(out, history.RouteGuard{Route: n.String(), Verdict: verdict, Before: measure(running), After: measure(tried)})
-	}
-	return out
+	return reportOn(t.rule, t.sorted, func(n routeName) (running, tried metrics.Tally, p *pace) {
+		r := t.routes[n]
+		running, tried = r.sides()
+		return running, tried, &r.pace
+	})
 }
 
 // showTrial publishes the trial for readers.

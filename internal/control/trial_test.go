@@ -238,6 +238,7 @@ func TestReplay(t *testing.T) {
 	req, _ := http.NewRequest("GET", "http://"+r.proxy.ListenerAddr("web").String()+"/", nil)
 	req.Header.Set("Authorization", "Bearer s3cret")
 	req.Header.Set("Cookie", "session=s3cret")
+	req.Header.Set("Session_Token", "s3cret")
 	if res, err := r.client.Do(req); err != nil {
 		t.Fatal(err)
 	} else {
@@ -250,15 +251,15 @@ func TestReplay(t *testing.T) {
 	if len(recorded) != 4 || strings.Contains(fmt.Sprint(recorded), "s3cret") || !strings.Contains(recorded[3].Head, "Authorization: masked") {
 		t.Errorf("recorded %+v", recorded)
 	}
-	same, err := r.ctl.Replay(t.Context(), []byte(trusting(a, "")+"# a comment\n"))
+	same, err := r.ctl.Replay([]byte(trusting(a, "") + "# a comment\n"))
 	if err != nil || same.Requests != 4 || same.Differ != 0 {
 		t.Errorf("the same: %+v, %v", same, err)
 	}
-	other, err := r.ctl.Replay(t.Context(), []byte(trusting(a, "{name: old, match: {path: /old}, pool: other}, ")+"  \n"))
+	other, err := r.ctl.Replay([]byte(trusting(a, "{name: old, match: {path: /old}, pool: other}, ") + "  \n"))
 	if err != nil || len(other.Problems) == 0 {
 		t.Errorf("one with problems: %+v, %v", other, err)
 	}
-	other, err = r.ctl.Replay(t.Context(), []byte(strings.Replace(trusting(a, "{name: old, match: {path: /old}, pool: other}, "), "pools: {", "pools: {other: {backends: []}, ", 1)))
+	other, err = r.ctl.Replay([]byte(strings.Replace(trusting(a, "{name: old, match: {path: /old}, pool: other}, "), "pools: {", "pools: {other: {backends: []}, ", 1)))
 	if err != nil || other.Differ != 2 || len(other.Differences) != 1 {
 		t.Fatalf("another: %+v, %v", other, err)
 	}

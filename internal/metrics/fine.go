@@ -1,35 +1,24 @@
 package metrics
 
 import (
-	"math/bits"
 	"sync/atomic"
 	"time"
 )
 
+// fine is from 66 µs to 69 s.
+var fine = Scale{Shift: 16, Octaves: fineOctaves, Bits: fineBits}
+
 const (
-	fineShift   = 16 // what is faster than 2^16 ns (66 µs) is all the same
-	fineOctaves = 20 // as is what is slower than 2^20 times that (69 s)
-	fineSlots   = fineOctaves * 4
+	fineOctaves = 20
+	fineBits    = 2
+	fineSlots   = fineOctaves << fineBits
 )
 
 // fineHistogram counts durations in buckets 25 % wide or less: enough to tell a
 // percentile from one that is a half more.
 type fineHistogram [fineSlots]atomic.Uint32
 
-func (h *fineHistogram) observe(d time.Duration) { h[fineSlot(d)].Add(1) }
-
-// fineSlot is where a duration counts: two bits below its highest one.
-func fineSlot(d time.Duration) int {
-	n := uint64(max(d, 0)) >> (fineShift - 2)
-	if n < 4 {
-		return 0
-	}
-	octave := bits.Len64(n) - 3
-	return min(octave*4+int(n>>octave&3), fineSlots-1)
-}
-
-// fineEnd is the least duration that no longer counts in a slot.
-func fineEnd(i int) time.Duration { return time.Duration(uint64(5+i%4) << (i/4 + fineShift - 2)) }
+func (h *fineHistogram) observe(d time.Duration) { h[fine.Slot(d)].Add(1) }
 
 // Tally is what a route has answered: since the process began, or between two
 // moments. Clients that left are not in it.
@@ -105,15 +94,15 @@ func (t *Tally) Quantile(q float64) time.Duration {
 	}
 	for i, k := range t.answers {
 		if below += k; below >= want {
-			return fineEnd(i)
+			return fine.End(i)
 		}
 	}
-	return fineEnd(fineSlots - 1)
+	return fine.End(fineSlots - 1)
 }
 
 // Slower is how many requests took longer than d until they began to be answered.
 func (t *Tally) Slower(d time.Duration) (n float64) {
-	for i := fineSlot(d) + 1; i < fineSlots; i++ {
+	for i := fine.Slot(d) + 1; i < fineSlots; i++ {
 		n += t.answers[i]
 	}
 	return n
