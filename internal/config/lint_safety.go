@@ -2,22 +2,41 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// secretNames are headers whose values let somebody in; secretEnds, what such
-// names end in.
+// secretNames are headers and query parameters whose values let somebody in;
+// secretEnds, words that end such names (X-Auth-Token, access_token, apiKey).
 var (
-	secretNames = []string{"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth"}
-	secretEnds  = []string{"-token", "-secret", "-password", "-api-key", "-apikey"}
+	secretNames = []string{"authorization", "proxy-authorization", "cookie", "x-auth"}
+	secretEnds  = []string{"token", "secret", "password", "api-key", "apikey", "signature"}
 )
 
-// IsSecretName reports whether a header's value lets somebody in, by its name.
-func IsSecretName(name string) bool {
-	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	return slices.Contains(secretNames, name) ||
-		slices.ContainsFunc(secretEnds, func(s string) bool { return strings.HasSuffix(name, s) })
+// IsSecretName reports whether the value of a header or of a query parameter
+// lets somebody in, by its name. It allocates nothing.
+func IsSecretName[T string | []byte](name T) bool {
+	for _, s := range secretNames {
+		if len(name) == len(s) && endsIn(name, s) {
+			return true
+		}
+	}
+	for _, s := range secretEnds {
+		if endsIn(name, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// endsIn is strings.HasSuffix in any case, and with _ for -.
+func endsIn[T string | []byte](name T, end string) bool {
+	from := len(name) - len(end)
+	for i := 0; from >= 0 && i < len(end); i++ {
+		if c := name[from+i]; c != end[i] && c|0x20 != end[i] && (c != '_' || end[i] != '-') {
+			return false
+		}
+	}
+	return from >= 0
 }
 
 // plaintextSecrets finds secrets that everybody reads who reads the file, its
