@@ -127,7 +127,7 @@ func TestAdaptiveConcurrencyAfterFailures(t *testing.T) {
 					held[i].Done(o)
 				}
 			}
-			if n := limitOf(p); n == 1 != shrinks {
+			if n := limitOf(p); n == 1 != shrinks || !shrinks && n != 16 {
 				t.Errorf("%v, and the limit is %d", o, n)
 			}
 		})

@@ -70,6 +70,14 @@ func (p *Pool) mark(address string, a Admin, timeout *time.Duration) error {
 	if b == nil {
 		return &UnknownBackendError{Pool: p.name, Address: address}
 	}
+	if p.setAdmin(b, a, timeout, now) {
+		p.refresh(now)
+	}
+	return nil
+}
+
+// setAdmin reports whether the state is another one now. p.mu is held.
+func (p *Pool) setAdmin(b *Backend, a Admin, timeout *time.Duration, now time.Time) bool {
 	switch {
 	case a == Ready:
 		p.undrain(b)
@@ -83,7 +91,7 @@ func (p *Pool) mark(address string, a Admin, timeout *time.Duration) error {
 		if a != Ready && timeout != nil {
 			p.change(b, now, what, "another deadline, set by the operator")
 		}
-		return nil
+		return false
 	}
 	if a == Maintenance {
 		b.clearEjection(now) // whatever was wrong is being worked on
@@ -94,8 +102,7 @@ func (p *Pool) mark(address string, a Admin, timeout *time.Duration) error {
 	b.admin = a
 	p.change(b, now, what, "set by the operator")
 	p.probeStale = true
-	p.refresh(now)
-	return nil
+	return true
 }
 
 // Configured undoes SetWeight.
@@ -108,8 +115,8 @@ const maxWeight = 65535 // what a configuration may say
 // As with Mark, an Update does not undo it. The error is an
 // *UnknownBackendError, or about the weight.
 func (p *Pool) SetWeight(address string, weight int) error {
-	if weight < Configured || weight > maxWeight {
-		return fmt.Errorf("weight %d; want 0 to %d, or %d for the configured one", weight, maxWeight, Configured)
+	if err := checkWeight(weight); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.unlock()
@@ -117,18 +124,31 @@ func (p *Pool) SetWeight(address string, weight int) error {
 	if b == nil {
 		return &UnknownBackendError{Pool: p.name, Address: address}
 	}
+	if now := time.Now(); p.setWeight(b, weight, now) {
+		p.refresh(now)
+	}
+	return nil
+}
+
+func checkWeight(weight int) error {
+	if weight < Configured || weight > maxWeight {
+		return fmt.Errorf("weight %d; want 0 to %d, or %d for the configured one", weight, maxWeight, Configured)
+	}
+	return nil
+}
+
+// setWeight reports whether it is another one now. p.mu is held.
+func (p *Pool) setWeight(b *Backend, weight int, now time.Time) bool {
 	if b.override == weight {
-		return nil
+		return false
 	}
 	b.override = weight
 	cause := fmt.Sprintf("%d, set by the operator", weight)
 	if weight == Configured {
 		cause = fmt.Sprintf("%d, as configured", b.spec.shownWeight())
 	}
-	now := time.Now()
 	p.change(b, now, EventWeight, cause)
-	p.refresh(now)
-	return nil
+	return true
 }
 
 // weight is what the operator wants it to be; 0: no requests.

@@ -45,7 +45,7 @@ type Backend struct {
 // max_requests is about the address, not about the object.
 type load struct {
 	_        [cacheLine]byte
-	inFlight atomic.Int64 // the one word that all loops write
+	inFlight atomic.Int64 // all loops write it, for each request
 	latency  latency      // and, under peak_ewma, this one
 	_        [cacheLine]byte
 	adaptive atomic.Pointer[adaptive] // nil: max_requests alone is the limit

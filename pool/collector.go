@@ -24,7 +24,7 @@ func NewCollector(pools func() []*Pool) *Collector {
 		weight: desc("weir_backend_weight_effective", "The weight that balancing uses; 0 if the backend gets no new requests.",
 			"pool", "backend"),
 		inFlight: desc("weir_upstream_in_flight", "Requests that the backend is working on.", "pool", "backend"),
-		waiting:  desc("weir_queue_length", "Requests that wait because every backend is at its max_requests.", "pool"),
+		waiting:  desc("weir_queue_length", "Requests that wait because every backend is at its limit.", "pool"),
 		limit:    desc("weir_backend_concurrency_limit", "Requests that the backend may have at once, where that follows its latency.", "pool", "backend"),
 		count:    desc("weir_pool_backends", "Backends of the pool by state.", "pool", "state"),
 	}

@@ -36,7 +36,7 @@ type draining struct {
 	Deadline
 	since  time.Time
 	before int64     // leases that earlier drains had closed
-	busy   bool      // something ran in the course of it
+	told   bool      // that nothing runs any more; clients that stick may come back
 	empty  time.Time // nothing runs since then; zero: something does
 	swept  time.Time // Options.Expire was told
 	over   bool      // the deadline has passed
@@ -73,8 +73,8 @@ func (p *Pool) drain(b *Backend, timeout time.Duration, now time.Time) {
 	if d.since.IsZero() {
 		*d = draining{since: now, before: b.load.closed.Load()}
 		b.ending.Store(true) // before the leases are counted: the last one tells
-		if d.busy = b.InFlight() > 0; !d.busy {
-			d.empty = now
+		if b.InFlight() == 0 {
+			d.empty, d.told = now, true
 		}
 	}
 	d.Deadline, d.swept, d.over = Deadline{}, time.Time{}, false
@@ -109,7 +109,7 @@ func (p *Pool) sweep(now time.Time) {
 			p.emptied(b, now)
 			continue
 		}
-		d.busy, d.empty = true, time.Time{}
+		d.empty = time.Time{}
 		if due := d.next(now, true); !due.IsZero() && !due.After(now) {
 			d.swept = now
 			p.expire(b, d.Deadline, now)
@@ -124,6 +124,10 @@ func (p *Pool) emptied(b *Backend, now time.Time) {
 		return
 	}
 	d.empty = now
+	if d.told {
+		return
+	}
+	d.told = true
 	cause := fmt.Sprintf("nothing runs on it after %v", now.Sub(d.since).Round(time.Millisecond))
 	if n := b.load.closed.Load() - d.before; n > 0 {
 		cause += fmt.Sprintf("; %d closed by the deadline", n)
@@ -154,7 +158,7 @@ func (p *Pool) Retire() {
 		return
 	}
 	now := time.Now()
-	p.gone, p.rampNext = true, time.Time{}
+	p.gone, p.founded, p.rampNext = true, false, time.Time{}
 	for _, b := range p.order {
 		p.dismiss(b, now)
 		p.events = append(p.events, Event{now, p.name, b.address, EventRemoved, "its pool is no longer configured"})

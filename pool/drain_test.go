@@ -483,3 +483,30 @@ func TestDrainIsCounted(t *testing.T) {
 		}
 	})
 }
+
+// Clients that stick to a backend come and go while it drains. That it is empty
+// between two of them is said once.
+func TestDrainedIsSaidOnce(t *testing.T) {
+	bubble(t, sticking(spec("a", "b")), func(t *testing.T, p *pool.Pool, j *journal) {
+		id := []byte(ids(t, p)["a"])
+		for range 2 {
+			l, _ := p.AcquireSticky(0, id, pool.Tried{})
+			mark(t, p, "a", pool.Drain)
+			for range 5 {
+				p.Update(sticking(spec("a", "b"))) // looks at everybody
+				synctest.Wait()
+				time.Sleep(time.Second)
+				l.Done(pool.Success)
+				synctest.Wait()
+				time.Sleep(time.Second)
+				if l, _ = p.AcquireSticky(0, id, pool.Tried{}); l.Backend() == nil {
+					t.Fatal("its client is sent away")
+				}
+			}
+			mark(t, p, "a", pool.Ready)
+			l.Done(pool.Success)
+		}
+		synctest.Wait()
+		want(t, j, "0s a drain, 1s a drained, 10s a ready, 10s a drain, 11s a drained, 20s a ready")
+	})
+}

@@ -72,3 +72,10 @@ func (l *Law) Limit() int64 { return int64(l.g.limit) }
 
 // Watching reports whether the pool's goroutine looks at limits by itself.
 func Watching(p *Pool) bool { return p.watching.Load() }
+
+// Locked runs f while the pool's own goroutine can do nothing.
+func Locked(p *Pool, f func()) {
+	p.mu.Lock()
+	defer p.unlock()
+	f()
+}

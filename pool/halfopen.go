@@ -84,6 +84,7 @@ func (p *Pool) judgeTrials(now time.Time) {
 				p.eject(b, "half_open", "failed its first request after an ejection: "+b.lastError(), now)
 			} else {
 				b.trial.reset()
+				p.queue.wake(false)
 			}
 		case trialPassed:
 			p.endTrials(b)

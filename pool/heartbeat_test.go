@@ -349,3 +349,28 @@ func TestUnwantedHeartbeats(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pool that was removed and is back with all its backends is one that starts:
+// they have the time of one ttl to report, whatever still ran.
+func TestHeartbeatOfAPoolThatIsBack(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		bubble(t, heard(spec("a", "b")), func(t *testing.T, p *pool.Pool, j *journal) {
+			beat(t, p, "ab", "")
+			synctest.Wait()
+			l, _ := take(p)
+			if !busy {
+				l.Done(pool.Success)
+			}
+			p.Retire()
+			synctest.Wait()
+			p.Update(heard(spec("a", "b")))
+			synctest.Wait()
+			if got := state(p); got != "a=up b=up" {
+				t.Errorf("with a request that runs on, %v: %s", busy, got)
+			}
+			if busy {
+				l.Done(pool.Success)
+			}
+		})
+	}
+}

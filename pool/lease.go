@@ -8,15 +8,15 @@ import (
 // Why Acquire found no backend. The caller answers 503 to each, with a reason
 // of its own.
 var (
-	ErrEmpty     = errors.New("pool has no backends")                 // none listed, or no name resolved
-	ErrNoHealthy = errors.New("pool has no healthy backend")          // all out, or all tried
-	ErrAllFull   = errors.New("every backend is at its max_requests") // of those in rotation and not tried
+	ErrEmpty     = errors.New("pool has no backends")          // none listed, or no name resolved
+	ErrNoHealthy = errors.New("pool has no healthy backend")   // all out, or all tried
+	ErrAllFull   = errors.New("every backend is at its limit") // of those in rotation and not tried; or others wait, see AcquireWait
 )
 
 // Outcome is how a request on a lease ended.
 type Outcome uint8
 
-// The outcomes. Those after Success are the backend's fault, up to Stale.
+// The outcomes. Those from BadStatus to BadResponse are the backend's fault.
 const (
 	Success         Outcome = iota
 	BadStatus               // an answer whose status is an error: see Answered
@@ -105,15 +105,8 @@ func (l Lease) Backend() *Backend { return l.b }
 // limits that adapt go by it, and a backend on trial has passed with it if the
 // request goes on for long.
 func (l *Lease) Observe(d time.Duration) {
-	b := l.b
-	if b.pool.measured.Load() {
-		b.load.latency.observe(clock(), d)
-	}
-	if a := b.load.adaptive.Load(); a != nil {
-		a.observe(l.loop, d)
-		b.pool.watch()
-	}
-	if l.trial != 0 {
+	l.Outlasted(d)
+	if b := l.b; l.trial != 0 {
 		b.trial.answered.Store(l.trial)
 		b.pool.kick()
 	}

@@ -56,11 +56,14 @@ func (p *Pool) AcquireKey(loop int, key uint64, tried Tried) (Lease, error) {
 
 // acquireNext is acquire for who does not wait: those who do come first.
 func (s *Set) acquireNext(c *cursor) (Lease, error) {
-	if s.queue != nil && s.queue.waiting.Load() > 0 && len(s.tiers) > 0 {
+	if s.others() && len(s.tiers) > 0 {
 		return Lease{}, ErrAllFull
 	}
 	return s.acquire(c)
 }
+
+// others reports whether requests wait that would take any backend.
+func (s *Set) others() bool { return s.queue != nil && s.queue.waiting.Load() > s.queue.choosy.Load() }
 
 // ask notes what the next request wants.
 func (c *cursor) ask(key uint64, tried Tried) *cursor {

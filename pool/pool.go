@@ -158,7 +158,7 @@ func (p *Pool) Close() {
 }
 
 // run is the pool's own goroutine: what requests and probes noticed is acted on
-// here, ejections end here, and weights grow here.
+// here, and what has its time, such as the end of an ejection or of a drain.
 func (p *Pool) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -38,6 +38,7 @@ type Queue struct {
 type queue struct {
 	_       [cacheLine]byte
 	waiting atomic.Int64 // in the list; read at the end of each request
+	choosy  atomic.Int64 // of these, have tried some backends: what they leave may do for others
 	size    atomic.Int64
 	timeout atomic.Int64 // ns
 	_       [cacheLine]byte
@@ -125,7 +126,7 @@ func (q *queue) enter(w *waiter, now, until time.Time) (limit time.Time, err err
 	if now.Add(q.pace.wait(ahead+1, now)).After(limit) {
 		return limit, ErrQueueTimeout
 	}
-	w.awake = ahead == 0 // somebody may have gone since it looked
+	w.awake = ahead == q.choosy.Load() // somebody may have gone since it looked, or they leave what would do for it
 	w.prev = q.last
 	if q.last == nil {
 		q.first = w
@@ -133,6 +134,9 @@ func (q *queue) enter(w *waiter, now, until time.Time) (limit time.Time, err err
 		q.last.next = w
 	}
 	q.last = w
+	if w.choosy {
+		q.choosy.Add(1)
+	}
 	q.waiting.Add(1)
 	return limit, nil
 }
@@ -173,6 +177,9 @@ func (q *queue) leave(w *waiter, served bool) {
 		q.last = w.prev
 	} else {
 		w.next.prev = w.prev
+	}
+	if w.choosy {
+		q.choosy.Add(-1)
 	}
 	if served {
 		q.pace.step(time.Now())

@@ -123,7 +123,7 @@ func (p *Pool) weights(group []*Backend, now time.Time) []int {
 	for i, b := range group {
 		b.grown = w[i] * 100 / most
 		w[i] = p.weight(b) * b.grown
-		if p.spec.Balance != RoundRobin {
+		if p.spec.weighs() {
 			w[i] = b.ownWord(w[i])
 		}
 	}

@@ -14,7 +14,54 @@ type Staged struct {
 	p     *Pool
 	spec  Spec
 	fresh []*Backend // not listed when it was staged
+	words []word     // of the operator
 	ended bool       // under p.mu
+}
+
+// word is what the operator says of a backend that is about to be listed.
+type word struct {
+	address string
+	admin   Admin
+	weight  int
+}
+
+// Pool is where the Spec goes.
+func (st *Staged) Pool() *Pool { return st.p }
+
+// Mark is Pool.Mark for a backend of the Spec, in force from the moment of Commit
+// on: no request meets one that comes back and is drained. Not for use by several
+// goroutines.
+func (st *Staged) Mark(address string, a Admin) error {
+	return st.say(word{address, a, Configured})
+}
+
+// SetWeight is to Pool.SetWeight as Mark is to Pool.Mark.
+func (st *Staged) SetWeight(address string, weight int) error {
+	if err := checkWeight(weight); err != nil {
+		return err
+	}
+	return st.say(word{address, Ready, weight})
+}
+
+func (st *Staged) say(w word) error {
+	if !slices.ContainsFunc(st.spec.Backends, func(b BackendSpec) bool { return b.Address == w.address }) {
+		return &UnknownBackendError{Pool: st.p.name, Address: w.address}
+	}
+	st.words = append(st.words, w)
+	return nil
+}
+
+// heed puts in force what the operator has said. p.mu is held.
+func (st *Staged) heed(now time.Time) {
+	for _, w := range st.words {
+		b := st.p.listed[w.address]
+		if w.admin != Ready {
+			st.p.setAdmin(b, w.admin, nil, now)
+		}
+		if w.weight != Configured {
+			st.p.setWeight(b, w.weight, now)
+		}
+	}
 }
 
 // Stage starts resolving and probing the backends of s that the pool does not
@@ -77,6 +124,7 @@ func (st *Staged) Commit() {
 	p.relearn(&before, now)
 	p.equip()
 	p.relax(now)
+	st.heed(now)
 	p.setStale, p.probeStale = true, true
 	p.refresh(now)
 	p.kick() // leaving backends without leases, ejections with another cap
@@ -260,7 +308,7 @@ func (p *Pool) lastLeaseEnded() {
 		p.kick()
 		return
 	}
-	p.mu.Lock() // once a backend, and nobody is left who could hold it for long
+	p.mu.Lock() // nobody is left who could hold it for long
 	p.releaseIdle()
 	p.mu.Unlock()
 }

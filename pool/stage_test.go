@@ -306,3 +306,26 @@ func TestDuplicateAddressesAreOne(t *testing.T) {
 		t.Errorf("picks %s, want a twice as often as b", got)
 	}
 }
+
+// What the operator wants of a backend that comes back holds from the first
+// moment on: there is no set in which it is as configured.
+func TestStagedWordsHoldAtOnce(t *testing.T) {
+	bubble(t, spec("a"), func(t *testing.T, p *pool.Pool, j *journal) {
+		st := p.Stage(spec("a", "b", "c"))
+		if err := st.Mark(addr("b"), pool.Drain); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.SetWeight(addr("c"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if st.Mark(addr("d"), pool.Drain) == nil || st.SetWeight(addr("d"), 0) == nil || st.SetWeight(addr("c"), -2) == nil {
+			t.Error("nonsense is accepted")
+		}
+		st.Commit() // and nothing else has run since
+		if got := picks(p, 10); strings.Trim(got, "a") != "" {
+			t.Errorf("requests go to %q", got)
+		}
+		synctest.Wait()
+		want(t, j, "0s b added, 0s c added, 0s b drain, 0s c weight")
+	})
+}

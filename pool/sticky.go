@@ -29,7 +29,8 @@ func stickyID(key []byte, pool, address string) string {
 // been there before, whatever the policy says: also on one that is drained and
 // gets no new clients. Where it takes none the zero Lease comes back, and somebody
 // else has to serve the request. busy says that this is for the one request only:
-// the backend is at its max_requests, or on trial. Else the client has lost its
+// the backend is at its limit, or on trial. It does not wait behind those in the
+// queue: a place there could cost the client its backend. Else the client has lost its
 // backend, which is unknown, out, or in tried.
 //
 // What holds for Acquire holds here: one goroutine at a time for one loop, no
@@ -130,6 +131,9 @@ func (p *Pool) keepsClients(b *Backend) bool {
 // could have them. It is out of rotation, so that no cap speaks for leaving it
 // there. p.mu is held.
 func (p *Pool) strands(b *Backend) bool {
+	if len(p.spec.StickyKey) == 0 || !p.keepsClients(b) {
+		return false
+	}
 	_, _, usable := p.census()
-	return len(p.spec.StickyKey) > 0 && usable > 0 && p.keepsClients(b)
+	return usable > 0
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ func TestStickyInAStorm(t *testing.T) {
 	all := ids(t, p)
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
+	var served atomic.Int64
 	for loop := range loops {
 		clients.Go(func() {
 			var held []pool.Lease
@@ -63,6 +65,7 @@ func TestStickyInAStorm(t *testing.T) {
 						t.Errorf("a client of %s gets another id", who)
 					}
 					held = append(held, l)
+					served.Add(1)
 				}
 				if l, err := p.Acquire(loop, pool.Tried{}); err == nil {
 					held = append(held, l)
@@ -85,6 +88,9 @@ func TestStickyInAStorm(t *testing.T) {
 	}
 	close(stop)
 	clients.Wait()
+	if served.Load() == 0 {
+		t.Error("no client has ever met its backend")
+	}
 	if n := pool.CountedInFlight(p); n != 0 {
 		t.Errorf("%d in flight by the loops' own count", n)
 	}

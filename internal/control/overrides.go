@@ -77,8 +77,14 @@ type overrides struct {
 	closed bool
 }
 
+// overridable is a *pool.Pool, or a *pool.Staged on its way there.
+type overridable interface {
+	Mark(address string, a pool.Admin) error
+	SetWeight(address string, weight int) error
+}
+
 // put makes a backend be as o says, or as the configuration says if value is "".
-func (o Override) put(p *pool.Pool, value string) error {
+func (o Override) put(p overridable, value string) error {
 	if o.What == OverrideWeight {
 		weight := pool.Configured
 		if value != "" {
@@ -232,12 +238,21 @@ func (c *Controller) loadOverrides(now time.Time) {
 	c.expireOverrides(now)
 }
 
-// enforce puts the overrides in force in pools that are about to be what runs.
-// Those of backends that are not there rest.
-func (c *Controller) enforce(pools map[string]*pool.Pool) {
+// enforce commits specs and puts the overrides in force in pools that are about to
+// be what runs. Those of backends that are not there rest. Nobody may lift one
+// between the two: of a backend that is on its way in it would stay.
+func (c *Controller) enforce(specs []*pool.Staged, pools map[string]*pool.Pool) {
 	s := &c.overrides
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, st := range specs {
+		for _, o := range s.list {
+			if o.Pool == st.Pool().Name() {
+				_ = o.put(st, o.Value) // it rests, if the backend is not there
+			}
+		}
+		st.Commit()
+	}
 	changed := false
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	s.list = slices.Clone(s.list)

@@ -274,3 +274,25 @@ func TestExportOverrides(t *testing.T) {
 		t.Errorf("nobody left: %v", err)
 	}
 }
+
+// A backend that is drained leaves the configuration and comes back: it is listed
+// and drained in one step, between which no request finds it.
+func TestOverrideOfOneThatComesBack(t *testing.T) {
+	a, b := testkit.NewBackend(t, testkit.Answer(200, "a")), testkit.NewBackend(t, testkit.Answer(200, "b"))
+	r := newRig(t, pooling(a, b)).start()
+	r.drain(a, control.Lasting{})
+	r.weigh(a, 7, control.Lasting{})
+	r.mustApply(pooling(b))
+	r.mustApply(pooling(a, b))
+	past := r.ctl.BackendHistory("api", a.Addr())
+	at := map[string]time.Time{}
+	for _, e := range past {
+		at[e.What] = e.Time
+	}
+	if added := at[pool.EventAdded]; added.IsZero() || !at[pool.EventDrain].Equal(added) || !at[pool.EventWeight].Equal(added) {
+		t.Errorf("%+v", past)
+	}
+	for range 10 {
+		r.wantGet("200 b")
+	}
+}

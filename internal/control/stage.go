@@ -96,13 +96,10 @@ func (s *stage) wait(ctx context.Context) {
 }
 
 // commit makes the stage what runs, as version n, and retires what it
-// replaces. Before any request meets its pools, enforce has a look at them.
-// Nothing in it can fail.
-func (s *stage) commit(n int, enforce func(map[string]*pool.Pool)) {
-	for _, st := range s.specs {
-		st.Commit()
-	}
-	enforce(s.pools)
+// replaces. enforce commits its specs to its pools, with what the operator has said
+// of their backends. Nothing in it can fail.
+func (s *stage) commit(n int, enforce func([]*pool.Staged, map[string]*pool.Pool)) {
+	enforce(s.specs, s.pools)
 	s.proxy.SetVersion(n)
 	s.proxy.Commit()
 	for _, p := range s.gone { // no route leads there any more
