@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"weir/internal/basicauth"
+	"weir/internal/config"
 	"weir/internal/metrics"
 )
 
@@ -12,15 +13,11 @@ import (
 // what costs nothing to what costs most. Where it reports false the request has
 // been answered.
 func (ex *exchange) admit() bool {
-	s := ex.site
+	reason := ex.forbidden()
 	switch {
-	case s.deny.Contains(ex.client), !s.allow.Empty() && !s.allow.Contains(ex.client):
-		ex.refuse(metrics.Denied)
-	case s.maxBody > 0 && ex.body.length > s.maxBody:
-		ex.refuse(metrics.BodyTooLarge)
-	case string(ex.method) == http.MethodTrace && !s.trace:
-		ex.closing = ex.closing || ex.body.kind != noBody // TRACE has none
-		ex.refuse(metrics.MethodNotAllowed)
+	case reason != metrics.NoReason:
+		ex.closing = ex.closing || reason == metrics.MethodNotAllowed && ex.body.kind != noBody // TRACE has none
+		ex.refuse(reason)
 	case ex.isLastHop():
 		ex.answerLastHop()
 	case !ex.underLimit(), !ex.authorized():
@@ -29,6 +26,21 @@ func (ex *exchange) admit() bool {
 		return true
 	}
 	return false
+}
+
+// forbidden is why the route does not let the request through, whoever asks and
+// however often.
+func (ex *exchange) forbidden() metrics.Reason {
+	s := ex.site
+	switch {
+	case s.deny.Contains(ex.client), !s.allow.Empty() && !s.allow.Contains(ex.client):
+		return metrics.Denied
+	case s.maxBody > 0 && ex.body.length > s.maxBody:
+		return metrics.BodyTooLarge
+	case string(ex.method) == http.MethodTrace && !s.trace:
+		return metrics.MethodNotAllowed
+	}
+	return metrics.NoReason
 }
 
 // authorized asks for a name and a password where the route does. What was
@@ -114,21 +126,28 @@ func (ex *exchange) appendMaxForwards(dst []byte, l *line) []byte {
 	return append(appendInt(dst, number(l.value)-1), crlf...)
 }
 
+func (ex *exchange) lastHopStatus() int {
+	if string(ex.method) == http.MethodOptions {
+		return http.StatusNoContent
+	}
+	return http.StatusOK
+}
+
 // answerLastHop answers as the one that was asked for: OPTIONS with what a proxy
 // lets through, TRACE with the request, but for what nobody may read back.
 func (ex *exchange) answerLastHop() {
 	if string(ex.method) == http.MethodOptions {
-		ex.say(http.StatusNoContent, "", []byte("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"), nil)
+		ex.say(ex.lastHopStatus(), "", []byte("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"), nil)
 		return
 	}
 	b := append(ex.w.scratch[:0], "TRACE "...)
 	b = append(append(b, ex.line.target...), " HTTP/1.1\r\n"...)
 	for i := range ex.head.lines {
 		l := &ex.head.lines[i]
-		if !equalFold(l.name, "cookie") && !equalFold(l.name, "authorization") && !equalFold(l.name, "proxy-authorization") {
+		if !config.IsSecretName(l.name) {
 			b = append(b, l.raw...)
 		}
 	}
 	ex.w.scratch = append(b, crlf...)
-	ex.say(http.StatusOK, "message/http", nil, ex.w.scratch)
+	ex.say(ex.lastHopStatus(), "message/http", nil, ex.w.scratch)
 }

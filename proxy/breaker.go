@@ -61,6 +61,10 @@ type breakerBucket struct {
 
 const oneAnswer = 1 << 32
 
+func newBreaker(loops int, gauge *metrics.Route) *breaker {
+	return &breaker{loops: make([]breakerLoop, loops), gauge: gauge}
+}
+
 // circuitChange is what a breaker has become, with the numbers that say why.
 type circuitChange struct {
 	opened  bool

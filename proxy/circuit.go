@@ -107,7 +107,7 @@ func (ex *exchange) verdictOnBackends() outcome {
 		}
 		return saysGood
 	case metrics.RequestTimeout:
-		if ex.hurried || ex.status < http.StatusInternalServerError {
+		if ex.clientsTime() || ex.status < http.StatusInternalServerError {
 			return saysNothing // the client's own deadline, or it took the answer too slowly
 		}
 		return saysBad
@@ -152,6 +152,9 @@ func (s *routeStates) openCircuits() (list []OpenCircuit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, st := range s.all {
+		if st.breaker == nil {
+			continue
+		}
 		if since, failed := st.breaker.opened(); since != 0 {
 			list = append(list, OpenCircuit{name.listener, name.route, s.epoch.Add(time.Duration(since)), failed})
 		}

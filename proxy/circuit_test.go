@@ -205,3 +205,35 @@ func TestCircuitsOfRoutes(t *testing.T) {
 		}
 	}
 }
+
+// A route's deadline that passes while a client sends its body says nothing about
+// the route or a backend, however much of it a backend has seen.
+func TestCircuitAndSlowClients(t *testing.T) {
+	onBoth(t, func(t *testing.T, o loop.Options) {
+		b := testkit.NewBackend(t, testkit.Echo)
+		w := testkit.StartOn(t, setup{
+			backends: at(b), pool: "health: {passive: {consecutive_errors: 1}}",
+			route: "timeouts: {request: 100ms}, circuit_breaker: {error_share: 1, min_requests: 1, window: 1m, open: 1h}",
+		}.yaml(), o)
+		for _, length := range []int{4, 40_000} { // waited for whole, and passed on as it comes
+			for range 3 {
+				c := testkit.Dial(t, w.Addr("web"))
+				c.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + itoa(length) + "\r\n\r\nab")
+				if length == 4 { // of which nobody is told before it is whole
+					time.Sleep(150 * time.Millisecond)
+					c.Send("cd")
+				}
+				r, err := c.TryRead("POST")
+				if err == nil && (r.Status < 400 || isOpen(r)) {
+					t.Errorf("a body of %d bytes: %v", length, r)
+				}
+			}
+		}
+		if r := testkit.Get(t, w.Addr("web"), "/"); r.Status != 200 {
+			t.Error(r)
+		}
+		if s := w.Backend("web", b.Addr()); s.Errors != 0 || s.State != "up" {
+			t.Errorf("%+v", s)
+		}
+	})
+}

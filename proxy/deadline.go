@@ -94,10 +94,16 @@ func (ex *exchange) appendDeadline(head []byte) []byte {
 // excuse takes the blame from a backend that was given less time than its route
 // gives: by the client, which could otherwise have it ejected.
 func (ex *exchange) excuse(v verdict) verdict {
-	if ex.hurried && ex.late() {
+	if ex.late() && ex.clientsTime() {
 		return v.excused()
 	}
 	return v
+}
+
+// clientsTime reports whether a request that is late has spent its time on the
+// client: it had less than the route gives, or its body was waited for.
+func (ex *exchange) clientsTime() bool {
+	return ex.hurried || len(ex.attempts) == 0 || ex.pump != nil && ex.pump.waits
 }
 
 // excused is v where it was the client's time that ran out.

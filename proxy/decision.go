@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"weir/internal/metrics"
 	"weir/internal/route"
 )
 
@@ -49,15 +50,15 @@ func (ex *exchange) decide(lc *listenerConfig) decided {
 		return decided{nil, http.StatusNotFound}
 	}
 	s := ex.site
-	switch {
-	case !ex.oneReading():
+	if !ex.oneReading() {
 		return decided{s, http.StatusBadRequest}
-	case s.deny.Contains(ex.client), !s.allow.Empty() && !s.allow.Contains(ex.client):
-		return decided{s, http.StatusForbidden}
-	case s.maxBody > 0 && ex.body.length > s.maxBody:
-		return decided{s, http.StatusRequestEntityTooLarge}
-	case string(ex.method) == http.MethodTrace && !s.trace:
-		return decided{s, http.StatusMethodNotAllowed}
+	}
+	if reason := ex.forbidden(); reason != metrics.NoReason {
+		return decided{s, reason.Status()}
+	}
+	switch {
+	case ex.isLastHop():
+		return decided{s, ex.lastHopStatus()}
 	case s.redirect != nil:
 		return decided{s, s.redirect.status}
 	case s.respond != nil:

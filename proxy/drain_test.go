@@ -195,17 +195,7 @@ func TestDrainCutsAnswers(t *testing.T) {
 func TestDrainDoesNotWaitForSlowClients(t *testing.T) {
 	onBoth(t, func(t *testing.T, o loop.Options) {
 		stuck := make(chan bool)
-		b := testkit.NewBackend(t, func(x *testkit.Exchange) bool {
-			x.Write("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-			for piece := strings.Repeat("x", 1<<16); ; {
-				_ = x.Conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-				if n, err := io.WriteString(x.Conn, piece); err != nil && n < len(piece) {
-					break
-				}
-			}
-			close(stuck)
-			return testkit.NeverAnswer(x)
-		})
+		b := testkit.NewBackend(t, floods(stuck))
 		w := testkit.StartOn(t, before(b), o)
 		c := testkit.Dial(t, w.Addr("web"))
 		c.Send(plainGet)
@@ -213,6 +203,35 @@ func TestDrainDoesNotWaitForSlowClients(t *testing.T) {
 		drained(t, w, b, soon)
 		emptied(t, w, b, 1)
 	})
+}
+
+// Nor does one whose answer is the second copy's.
+func TestDrainOfAHedge(t *testing.T) {
+	onBoth(t, func(t *testing.T, o loop.Options) {
+		stuck := make(chan bool)
+		a, b := testkit.NewBackend(t, testkit.NeverAnswer), testkit.NewBackend(t, floods(stuck))
+		w := testkit.StartOn(t, hedged(atOnce, a, b), o)
+		c := testkit.Dial(t, w.Addr("web"))
+		c.Send(plainGet)
+		await(t, stuck, "full buffers")
+		drained(t, w, b, soon)
+		emptied(t, w, b, 1)
+	})
+}
+
+// floods answers with more than anybody takes, and closes stuck when that is so.
+func floods(stuck chan<- bool) testkit.Manner {
+	return func(x *testkit.Exchange) bool {
+		x.Write("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+		for piece := strings.Repeat("x", 1<<16); ; {
+			_ = x.Conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			if n, err := io.WriteString(x.Conn, piece); err != nil && n < len(piece) {
+				break
+			}
+		}
+		close(stuck)
+		return testkit.NeverAnswer(x)
+	}
 }
 
 // ready takes the deadline away.

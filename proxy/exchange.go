@@ -24,7 +24,7 @@ type exchange struct {
 	cc  *clientConn
 	ctx *fasthttp.RequestCtx
 	lc  *listenerConfig
-	snp *Snapshot // the one configuration of this request's whole life
+	snp *Snapshot // the one configuration that this request is served by, once it is routed
 
 	start    time.Time
 	deadline time.Time // of the whole request; zero: none

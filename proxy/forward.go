@@ -206,9 +206,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 		return ex.failed(lease, failure{at: dialing, err: err}, start), false
 	}
 	up.hello, up.ex = ex.site.hello, ex
-	if !up.reused {
-		at.connect = up.connect
-	}
+	at.connect = up.connect
 	ex.cc.SetHangupTarget(up.c, ex.lc.timeouts.ClientHalfClosed) // the client's hanging up ends the wait
 	f := ex.roundTrip(up)
 	if ex.hedge != nil {
@@ -223,7 +221,6 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 	at.status = ex.answer.status
 	at.first = ex.w.loop.Now().Sub(start)
 	b.Metrics().Observe(ex.w.id, at.status, at.first)
-	ex.first = max(1, ex.w.loop.Now().Sub(ex.start))
 	lease.Observe(at.first)
 	ex.remember(at.first)
 	ex.noteLoad(&lease)
@@ -238,6 +235,7 @@ func (ex *exchange) try(lease pool.Lease, fresh bool) (verdict, bool) {
 		lease.Done(v.outcome)
 		return v, false
 	}
+	ex.first = max(1, ex.w.loop.Now().Sub(ex.start))
 	ex.passTrial()
 	if at.status == http.StatusSwitchingProtocols {
 		ex.beginTunnel(up, lease)

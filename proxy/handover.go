@@ -16,7 +16,7 @@ type Inherit func(key, address string) (net.Listener, error)
 // Socket is a listening socket on its way to another process.
 type Socket struct {
 	Key     string // what finds it again
-	Address string // as configured
+	Address string // as bound
 	FD      int    // the receiver's to close
 	Owned   bool   // the file of a unix socket goes with its owner
 }

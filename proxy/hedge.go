@@ -73,15 +73,15 @@ func (ex *exchange) awaitAnswer(up *upConn, began time.Time) error {
 	if err := up.fill(sooner(due, by)); !isTimeout(err) {
 		return err
 	}
-	if !by.IsZero() && !ex.w.loop.Now().Before(by) || !ex.startHedge(up) {
-		return nil // whoever reads on has the deadline that counts
+	if by.IsZero() || ex.w.loop.Now().Before(by) {
+		ex.startHedge(up)
 	}
-	if err := up.fill(by); err != nil {
-		return err
+	err := up.fill(by)
+	if err == nil && ex.hedge != nil {
+		ex.hedge.giveUp()
+		ex.hedge = nil
 	}
-	ex.hedge.giveUp()
-	ex.hedge = nil
-	return nil
+	return err
 }
 
 // hedgeDue is when a request that was sent at began has waited for long; zero if
@@ -100,11 +100,11 @@ func (ex *exchange) hedgeDue(began time.Time) time.Time {
 }
 
 // startHedge asks another backend, if there is one and the budget allows it.
-func (ex *exchange) startHedge(up *upConn) bool {
+func (ex *exchange) startHedge(up *upConn) {
 	w := ex.w
 	budget, now := w.budgetOf(ex.site.pool), w.loop.Now()
 	if !budget.allowsHedge(now.Unix(), ex.site.hedge.budget) {
-		return false
+		return
 	}
 	tried := ex.tried
 	tried.Add(up.bucket.backend)
@@ -112,7 +112,7 @@ func (ex *exchange) startHedge(up *upConn) bool {
 	lease, err := ex.acquire(tried)
 	ex.bound.busy = busy // what becomes of the client's cookie is not up to a copy
 	if err != nil {
-		return false
+		return
 	}
 	budget.hedge(now.Unix())
 	h := &hedge{
@@ -128,7 +128,6 @@ func (ex *exchange) startHedge(up *upConn) bool {
 	h.head = append(h.head, ex.message()...)
 	ex.hedge = h
 	w.loop.Go(h.run)
-	return true
 }
 
 // run is the hedge's coroutine.
@@ -246,7 +245,8 @@ func (h *hedge) giveUp() {
 }
 
 // settleHedge decides between the two copies of a request, when the wait for the
-// first one has ended with f, a failure or that it was overtaken. What it returns is what the request goes on with.
+// first one has ended with f, a failure or that it was overtaken. What it returns
+// is what the request goes on with.
 func (ex *exchange) settleHedge(up *upConn, lease pool.Lease, start time.Time, f failure) (*upConn, pool.Lease, time.Time, failure) {
 	h := ex.hedge
 	ex.hedge = nil
@@ -267,6 +267,7 @@ func (ex *exchange) settleHedge(up *upConn, lease pool.Lease, start time.Time, f
 		ex.failed(lease, f, start)
 	}
 	h.count(metrics.HedgeWon)
+	h.up.ex = ex                                          // from here on a drain may part them
 	ex.bound.busy = ex.bound.busy || len(ex.bound.id) > 0 // the client's own backend is slow, not gone
 	ex.attempts = append(ex.attempts, attempt{backend: h.lease.Backend(), connect: h.up.connect})
 	ex.cc.SetHangupTarget(h.up.c, ex.lc.timeouts.ClientHalfClosed)

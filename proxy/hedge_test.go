@@ -93,7 +93,7 @@ func TestHedgeLoses(t *testing.T) {
 
 // The first backend fails while the second one works: that is waited for.
 func TestHedgeSaves(t *testing.T) {
-	asked, answer := make(chan bool, 1), make(chan bool)
+	asked, answer, failed := make(chan bool, 1), make(chan bool), make(chan bool)
 	b := testkit.NewBackend(t, func(x *testkit.Exchange) bool {
 		asked <- true
 		<-answer
@@ -101,21 +101,20 @@ func TestHedgeSaves(t *testing.T) {
 	})
 	a := testkit.NewBackend(t, func(x *testkit.Exchange) bool {
 		<-asked
+		defer close(failed)
 		return testkit.Reset(x)
 	})
 	w := testkit.StartOn(t, hedged(atOnce, a, b), single)
 	c := testkit.Dial(t, w.Addr("web"))
 	c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	eventually(t, "the reset is noticed", func() bool {
-		return w.Metric(`weir_upstream_connections{pool="web",backend="`+a.Addr()+`",state="active"}`) == "0" || len(a.Heads()) == 1
-	})
+	await(t, failed, "reset")
 	answer <- true
 	if r := c.Read("GET"); r.Body != "b" {
 		t.Fatal(r)
 	}
 	inFlight(t, w, a, 0)
 	inFlight(t, w, b, 0)
-	if r := records(t, w)[0]; len(r.Attempts) != 2 || r.Attempts[0].Error != "upstream_reset" && r.Attempts[0].Error != "hedged" {
+	if r := records(t, w)[0]; len(r.Attempts) != 2 || r.Attempts[0].Error != "upstream_reset" {
 		t.Errorf("attempts %+v", r.Attempts)
 	}
 }
@@ -348,5 +347,29 @@ func TestHedgeAndSticky(t *testing.T) {
 	a.Become(testkit.Named("a"))
 	if r := c.Get("/", "Cookie: "+cookie); r.Body != "a" {
 		t.Error(r)
+	}
+}
+
+// A hedge that finds nobody to ask gives the backend no more time to answer.
+func TestHedgeKeepsTheResponseTimeout(t *testing.T) {
+	slow := testkit.NewBackend(t, testkit.After(1400*time.Millisecond, testkit.Named("late")))
+	w := testkit.StartOn(t, hedged("hedge: {after: 800ms}, timeouts: {response: 900ms}, retries: {attempts: 0}", slow), single)
+	refused(t, testkit.Get(t, w.Addr("web"), "/"), 504, "upstream_timeout")
+}
+
+// A copy that goes over a connection which was kept has opened none.
+func TestHedgeOnAKeptConnection(t *testing.T) {
+	a, b := testkit.NewBackend(t, testkit.NeverAnswer), testkit.NewBackend(t, testkit.Named("b"))
+	w := testkit.StartOn(t, hedged(atOnce, a, b), single)
+	c := testkit.Dial(t, w.Addr("web"))
+	for range 3 {
+		if r := c.Get("/"); r.Body != "b" {
+			t.Fatal(r)
+		}
+	}
+	for i, r := range records(t, w) {
+		if opened := r.Connect > 0; opened != (i == 0) {
+			t.Errorf("request %d took %v s to connect", i, r.Connect)
+		}
 	}
 }

@@ -135,6 +135,7 @@ type pump struct {
 	by     time.Time // once done: the deadline of the answer's head
 	err    error     // nil: all of it was sent
 	from   bool      // err came from the client's side
+	waits  bool      // for the client; stays true where it was stopped meanwhile
 }
 
 // startPump starts the pump of an attempt. An exchange has one at a time, and
@@ -343,10 +344,12 @@ func (c *clientConn) narrow() {
 // read waits for bytes of the client. Told to stop it may still bring some.
 func (p *pump) read(b []byte) (int, error) {
 	ex := p.ex
+	p.waits = true
 	n, err := ex.cc.readBody(b, ex.site.timeouts.ClientBodyIdle, &ex.body.pace)
 	if p.stop {
 		return n, errStopped // what went wrong is for whoever reads next
 	}
+	p.waits = false
 	p.from = err != nil
 	return n, err
 }

@@ -232,3 +232,17 @@ func TestConsistentHash(t *testing.T) {
 		w.Close()
 	}
 }
+
+// What the guard is told of a request's time counts what was retried, also where
+// nothing better came of it.
+func TestTimeOfAnAnswerGivenUp(t *testing.T) {
+	busy, silent := testkit.NewBackend(t, testkit.Answer(503, "busy")), testkit.NewBackend(t, testkit.NeverAnswer)
+	w := testkit.StartOn(t, setup{
+		backends: at(busy, silent), pool: "balance: first", route: "retries: {attempts: 1, on: [503]}, timeouts: {response: 300ms}",
+	}.yaml(), single)
+	refused(t, testkit.Get(t, w.Addr("web"), "/"), 504, "upstream_timeout")
+	eventually(t, "it is counted", func() bool { m := w.Tally("web", "all"); return m.Requests() == 1 })
+	if m := w.Tally("web", "all"); m.Quantile(0.5) < 200*time.Millisecond {
+		t.Errorf("counted with %v", m.Quantile(0.5))
+	}
+}

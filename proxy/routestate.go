@@ -11,7 +11,7 @@ import (
 // routeState is what Weir remembers of a route, by its listener and its name:
 // whatever is reloaded in between, the same names give the same routeState.
 type routeState struct {
-	breaker breaker
+	breaker *breaker // nil: its route never had one
 	usual   usual
 }
 
@@ -41,13 +41,21 @@ func (s *routeStates) of(listener, route string) *routeState {
 	name := routeName{listener, route}
 	st := s.all[name]
 	if st == nil {
-		st = &routeState{
-			breaker: breaker{loops: make([]breakerLoop, s.loops), gauge: s.metrics.Route(listener, route)},
-			usual:   make(usual, s.loops),
-		}
+		st = &routeState{usual: make(usual, s.loops)}
 		s.all[name] = st
 	}
 	return st
+}
+
+// breakerOf is the circuit breaker of a route, which is new if it never had one.
+func (s *routeStates) breakerOf(listener, route string) *breaker {
+	st := s.of(listener, route)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.breaker == nil {
+		st.breaker = newBreaker(s.loops, s.metrics.Route(listener, route))
+	}
+	return st.breaker
 }
 
 // retain lets the breakers open that the routes of a configuration have, and
@@ -77,7 +85,7 @@ func (s *routeStates) now(t time.Time) int64 { return int64(t.Sub(s.epoch)) }
 func (c *compiler) remember(s *site, r *config.Route) {
 	s.state = c.states.of(s.listener, s.name)
 	if cb := &r.CircuitBreaker; cb.ErrorShare > 0 && s.pool != nil {
-		s.breaker, s.breakerRule = &s.state.breaker, breakerRule{
+		s.breaker, s.breakerRule = c.states.breakerOf(s.listener, s.name), breakerRule{
 			share: cb.ErrorShare, least: cb.MinRequests, window: cb.Window, open: cb.Open,
 		}
 	}

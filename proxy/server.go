@@ -36,7 +36,7 @@ type Server struct {
 	routes  *routeStates
 	dir     string
 
-	current  atomic.Pointer[Snapshot] // loaded once by every request; stored by Commit
+	current  atomic.Pointer[Snapshot] // loaded once by every request, and for each look at a head; stored by Commit
 	trial    atomic.Pointer[Trial]    // likewise; nil but while a snapshot is tried
 	workers  []*worker                // one a loop
 	inFlight perLoopCount             // requests and tunnels

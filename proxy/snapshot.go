@@ -18,7 +18,6 @@ import (
 type Snapshot struct {
 	version     atomic.Int64
 	cfg         *config.Config
-	pools       map[string]*pool.Pool
 	listeners   []*listenerConfig
 	sites       []*site
 	kept        []*site // those of sites of which something is remembered beside their counters
@@ -28,9 +27,6 @@ type Snapshot struct {
 
 // Version is the number under which the snapshot was last committed; 0 before.
 func (sn *Snapshot) Version() int { return int(sn.version.Load()) }
-
-// Config is the configuration the snapshot was compiled from.
-func (sn *Snapshot) Config() *config.Config { return sn.cfg }
 
 // Staged is a snapshot on its way: everything that can fail has been done, and
 // nothing that a request can see. It ends with Commit or Discard.
@@ -55,7 +51,7 @@ func (s *Server) Prepare(cfg *config.Config, pools map[string]*pool.Pool, versio
 
 // snapshot compiles the whole configuration.
 func (c *compiler) snapshot() (*Snapshot, error) {
-	snap := &Snapshot{cfg: c.cfg, pools: c.pools, headerBytes: c.cfg.Defaults.Limits.HeaderBytes, log: c.cfg.Log}
+	snap := &Snapshot{cfg: c.cfg, headerBytes: c.cfg.Defaults.Limits.HeaderBytes, log: c.cfg.Log}
 	for i := range c.cfg.Listeners {
 		routes, err := c.routes(&c.cfg.Listeners[i])
 		if err != nil {
@@ -78,7 +74,7 @@ func (s *Server) Snapshot() *Snapshot { return s.current.Load() }
 // PrepareSnapshot prepares to commit a compiled snapshot once more: nothing is
 // parsed or compiled, and only listeners that were closed meanwhile are bound.
 func (s *Server) PrepareSnapshot(old *Snapshot, version int) (*Staged, error) {
-	snap := &Snapshot{cfg: old.cfg, pools: old.pools, sites: old.sites, kept: old.kept, headerBytes: old.headerBytes, log: old.log}
+	snap := &Snapshot{cfg: old.cfg, sites: old.sites, kept: old.kept, headerBytes: old.headerBytes, log: old.log}
 	for _, lc := range old.listeners {
 		again := *lc
 		snap.listeners = append(snap.listeners, &again)

@@ -117,7 +117,7 @@ func TestNothingIsInFlightAfterAStorm(t *testing.T) {
 		changes.Go(func() {
 			for n := 0; !over.Load(); n++ {
 				to := []pool.Admin{pool.Drain, pool.Ready, pool.Maintenance, pool.Ready}[n%4]
-				_ = w.Control.Mark("web", backends[n/4%3].Addr(), to, control.Origin{Kind: "api"}) // unlisted just now, maybe
+				_ = w.Control.MarkWithin("web", backends[n/4%3].Addr(), to, time.Millisecond, control.Origin{Kind: "api"}) // unlisted just now, maybe
 				time.Sleep(3 * time.Millisecond)
 			}
 		})
@@ -145,7 +145,7 @@ func TestNothingIsInFlightAfterAStorm(t *testing.T) {
 		for _, b := range backends {
 			served += int(b.Requests.Load())
 		}
-		if served < clients*each/2 {
+		if served < clients*each/20 {
 			t.Errorf("the backends have had %d requests: the test does not test", served)
 		}
 	})
@@ -171,17 +171,23 @@ func stormVisit(t *testing.T, w *testkit.Weir, r *rand.Rand) {
 // and limits change, two routes stay.
 func stormConfig(backends []*testkit.Backend, n int) string {
 	list := at(backends...)
+	if n%2 == 0 {
+		for i := range list {
+			list[i] = strings.TrimSuffix(list[i], "}") + ", max_requests: 8}"
+		}
+	}
 	if n%3 == 1 {
 		list = list[:3]
 	}
 	policies := []string{pool.WeightedRoundRobin, pool.LeastRequests, pool.PeakEWMA, pool.ConsistentHash, pool.Random}
 	retries := []string{"{attempts: 2, on: [connect, reset, timeout, 503], back_off: 1ms}", "{attempts: 0}", "{per_try_timeout: 50ms, on: [timeout, 500]}"}
-	rule := "retries: " + retries[n%len(retries)] + ", pool: web"
+	rule := "retries: " + retries[n%len(retries)] + ", pool: web" + []string{"", ", hedge: {after: 2ms, budget: 100}", ", hedge: {after: p50, budget: 100}, timeouts: {request: 150ms}", ", circuit_breaker: {error_share: 95, min_requests: 20, window: 1s, open: 100ms}, hedge: {after: 5ms, budget: 50}"}[n%4]
 	return setup{
 		defaults: "timeouts: {connect: 200ms, response: 100ms, client_body_idle: 100ms, client_half_closed: 50ms}",
 		routes:   fmt.Sprintf("{name: posts, match: {methods: [POST]}, %s}, {name: all, %s}", rule, rule),
 		backends: list,
-		pool: fmt.Sprintf("balance: %s\nslow_start: %ds\nhealth: {passive: {consecutive_errors: %d, ejection: 20ms}}\nkeepalive: {idle_per_backend: %d}\n",
+		extra:    "",
+		pool: []string{"", "queue: {size: 5, timeout: 50ms}\nsticky: {cookie: w}\n", "sticky: {cookie: w}\n"}[n%3] + fmt.Sprintf("balance: %s\nslow_start: %ds\nhealth: {passive: {consecutive_errors: %d, ejection: 20ms}}\nkeepalive: {idle_per_backend: %d}\n",
 			policies[n%len(policies)], n%2, 3+n%3, 256*(n%2)),
 	}.yaml()
 }

@@ -88,9 +88,6 @@ func (s *Server) Stage(st *Staged, percent int) *Trial {
 	t := s.newTrial(st, false)
 	t.SetShare(percent)
 	st.snap.version.Store(int64(st.version))
-	for _, lc := range st.snap.listeners {
-		lc.ln.last.CompareAndSwap(nil, lc)
-	}
 	s.trial.Store(t)
 	return t
 }
@@ -115,6 +112,10 @@ func (st *Staged) Watch() map[RouteName]*metrics.Route {
 	out := make(map[RouteName]*metrics.Route, len(st.snap.sites))
 	for _, site := range st.snap.sites {
 		site.watch = metrics.NewRoute(len(st.s.workers))
+		if site.breaker != nil {
+			site.breaker = newBreaker(len(st.s.workers), site.watch)
+			site.breaker.enable()
+		}
 		out[RouteName{site.listener, site.name}] = site.watch
 	}
 	return out

@@ -67,7 +67,7 @@ func (w *worker) take(b *pool.Backend, how care, deadline time.Time) (*upConn, e
 	took := time.Since(start)
 	b.Metrics().Connected(w.id, took)
 	b.Metrics().Conns(w.id, 0, 1)
-	up := &upConn{c: c, w: w, bucket: bk, place: -1, connect: took, draw: float64(w.random.Uint64()>>11) / (1 << 53)}
+	up := &upConn{c: c, w: w, bucket: bk, place: -1, connect: took, draw: w.draw()}
 	bk.inUse.add(up)
 	return up, nil
 }
@@ -91,7 +91,7 @@ func (w *worker) put(up *upConn, keep int, timeout time.Duration) {
 	}
 	bk.inUse.remove(up)
 	up.releaseBuffer()
-	up.reused = true
+	up.reused, up.connect = true, 0
 	up.since = w.loop.Now()
 	up.place = len(bk.idle)
 	bk.idle = append(bk.idle, up)

@@ -26,7 +26,8 @@ const (
 )
 
 // worker is the part of the data plane that lives on one loop. Only code that
-// runs on that loop touches it: no field needs a lock.
+// runs on that loop touches it, but for large, headerBytes and recording, which
+// see to that themselves.
 type worker struct {
 	s    *Server
 	loop *loop.Loop
@@ -64,6 +65,9 @@ func newWorker(s *Server, l *loop.Loop) *worker {
 	w.encoders.Limit = maxEncoders
 	return w
 }
+
+// draw is a random number in [0, 1).
+func (w *worker) draw() float64 { return float64(w.random.Uint64()>>11) / (1 << 53) }
 
 // engineFor is the fasthttp server that has room for a head of so many bytes.
 func (w *worker) engineFor(headLen int) *fasthttp.Server {

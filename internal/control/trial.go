@@ -96,6 +96,7 @@ func (c *Controller) try(ctx context.Context, source []byte, cfg *config.Config,
 		v.Result = Failed
 		return v, nil
 	}
+	t.staged.Discard() // it can bind what is new; nobody is to connect there before it runs
 	if t.shadow {
 		t.until = t.began.Add(opts.Shadow)
 		t.live = c.o.Proxy.Shadow(t.staged)
@@ -182,9 +183,6 @@ func (c *Controller) release(t *trial) {
 	if t.live != nil {
 		t.live.End()
 	}
-	if t.staged != nil {
-		t.staged.Discard()
-	}
 	for _, p := range t.fresh {
 		p.Close()
 	}
@@ -229,7 +227,6 @@ func (c *Controller) trialTick(ctx context.Context, now time.Time) {
 // promote makes what was tried what runs.
 func (c *Controller) promote(ctx context.Context) Verdict {
 	t, run, began := c.trial, c.current.Load(), time.Now()
-	t.staged.Discard() // its new addresses are bound again in a moment
 	disk := readFile(c.o.Path)
 	v, err := c.carry(ctx, change{
 		source: t.source, cfg: t.cfg, round: probeRound, meta: t.version, guarded: true,

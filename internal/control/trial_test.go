@@ -3,6 +3,7 @@ package control_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -232,7 +233,7 @@ func TestShadow(t *testing.T) {
 func TestReplay(t *testing.T) {
 	a := testkit.NewBackend(t, testkit.Answer(200, "a"))
 	r := newRig(t, trusting(a, "")).start()
-	for _, path := range []string{"/", "/old/x?y", "/old/z"} {
+	for _, path := range []string{"/", "/old/x?y", "/old/z?page=2&accessToken=s3cret&x#"} {
 		r.as(7, path)
 	}
 	req, _ := http.NewRequest("GET", "http://"+r.proxy.ListenerAddr("web").String()+"/", nil)
@@ -248,7 +249,7 @@ func TestReplay(t *testing.T) {
 	for end := time.Now().Add(patience); len(recorded) < 4 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		recorded = r.ctl.Recorded() // a request is recorded after its answer
 	}
-	if len(recorded) != 4 || strings.Contains(fmt.Sprint(recorded), "s3cret") || !strings.Contains(recorded[3].Head, "Authorization: masked") {
+	if len(recorded) != 4 || strings.Contains(fmt.Sprint(recorded), "s3cret") || !strings.Contains(recorded[3].Head, "Authorization: masked") || !strings.Contains(recorded[2].Head, "?page=2&accessToken=masked&x ") {
 		t.Errorf("recorded %+v", recorded)
 	}
 	same, err := r.ctl.Replay([]byte(trusting(a, "") + "# a comment\n"))
@@ -265,5 +266,114 @@ func TestReplay(t *testing.T) {
 	}
 	if d := other.Differences[0]; d.Method != "GET" || d.Path != "/old/x" || d.Count != 2 || d.Old.Pool != "app" || d.New.Pool != "other" {
 		t.Errorf("difference %+v", d)
+	}
+}
+
+// What was no request, or was refused as malformed, is nothing to be replayed; and
+// a request is replayed in the version that it came in.
+func TestReplayOfOddRequests(t *testing.T) {
+	a := testkit.NewBackend(t, testkit.Answer(200, "a"))
+	r := newRig(t, trusting(a, "")).start()
+	for _, text := range []string{
+		"\x16\x03\x01 hello\r\n\r\n", "GET /fold HTTP/1.1\r\nHost: a\r\n bad fold\r\n\r\n",
+		"GET /long HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 70_000) + "\r\n\r\n", "GET /old HTTP/1.0\r\n\r\n",
+	} {
+		c := testkit.Dial(t, r.proxy.ListenerAddr("web").String())
+		c.Send(text)
+		_, _ = c.TryRead("GET")
+	}
+	r.as(1, "/last")
+	recorded := r.ctl.Recorded()
+	for end := time.Now().Add(patience); len(recorded) < 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		recorded = r.ctl.Recorded()
+	}
+	if len(recorded) != 2 || !strings.HasPrefix(recorded[0].Head, "GET /old HTTP/1.0\r\n") {
+		t.Errorf("recorded %+v", recorded)
+	}
+	same, err := r.ctl.Replay([]byte(trusting(a, "") + "# a comment\n"))
+	if err != nil || same.Requests != 2 || same.Skipped != 0 || same.Differ != 0 {
+		t.Errorf("%+v, %v", same, err)
+	}
+}
+
+// The ring keeps the latest.
+func TestRecordedIsBounded(t *testing.T) {
+	a := testkit.NewBackend(t, testkit.Answer(200, "a"))
+	r := newRig(t, strings.Replace(trusting(a, ""), "requests: 100", "requests: 4", 1)).start()
+	kept := func() (paths []string) {
+		for _, got := range r.ctl.Recorded() {
+			paths = append(paths, strings.Fields(got.Head)[1])
+		}
+		return paths
+	}
+	has := func(path string) bool {
+		got := kept()
+		return len(got) > 0 && got[len(got)-1] == path
+	}
+	for n := range 20 {
+		path := fmt.Sprint("/", n, strings.Repeat("x", n%7*10))
+		r.as(n, path)
+		for end := time.Now().Add(patience); !has(path); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s is not kept: %q", path, kept())
+			}
+		}
+	}
+	if got := kept(); len(got) > 4 {
+		t.Errorf("%q is kept", got)
+	}
+}
+
+// What a shadowed or staged version would listen on is nobody's until it runs.
+func TestTrialsDoNotListen(t *testing.T) {
+	a := testkit.NewBackend(t, testkit.Answer(200, "a"))
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	more := strings.Replace(trusting(a, ""), "listeners: [", fmt.Sprintf(`listeners: [{name: more, address: %q, routes: [{name: all, pool: app}]}, `, addr), 1)
+	r := newRig(t, trusting(a, "")).start()
+	for _, opts := range []control.ApplyOptions{{Shadow: time.Hour}, {Stage: []int{50}, Hold: time.Hour}} {
+		if v := r.stage(more, opts); v.Result != control.Staged {
+			t.Fatalf("%+v", v)
+		}
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			t.Errorf("%+v: somebody listens on %s", opts, addr)
+		}
+		promote := opts.Shadow == 0
+		if v, err := r.ctl.EndTrial(t.Context(), promote, control.Origin{Kind: "api"}); err != nil || promote != (v.Result == control.Applied) {
+			t.Fatalf("%+v, %v", v, err)
+		}
+	}
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// A staged version that fails opens a breaker of its own, and not that of the one
+// that runs.
+func TestTrialsBreakerIsItsOwn(t *testing.T) {
+	breaking := func(b *testkit.Backend) string {
+		s := strings.Replace(trusting(b, ""), "pool: app}", "pool: app, circuit_breaker: {error_share: 40, min_requests: 10, window: 1m, open: 1h}}", 1)
+		s = strings.Replace(s, "min_requests: 20", "min_requests: 100000", 1)
+		return strings.Replace(s, "pools: {app: {", "pools: {app: {health: {passive: {consecutive_errors: 0}}, ", 1)
+	}
+	a, bad := testkit.NewBackend(t, testkit.Answer(200, "a")), testkit.NewBackend(t, testkit.Answer(500, "bad"))
+	r := newRig(t, breaking(a)).start()
+	if v := r.stage(breaking(bad), control.ApplyOptions{Stage: []int{60}, Hold: time.Hour}); v.Result != control.Staged {
+		t.Fatalf("%+v", v)
+	}
+	got := map[string]int{}
+	for n := range 300 {
+		got[r.as(n, "/")]++
+	}
+	rest := 300 - got["a"] - got["bad"]
+	if got["a"] < 60 || got["bad"] < 10 || rest < 60 {
+		t.Errorf("%v; want about 120 good answers, a few bad ones, and the rest refused by the new version's breaker", got)
 	}
 }

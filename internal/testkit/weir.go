@@ -180,6 +180,11 @@ func (w *Weir) Metric(series string) string {
 	return ""
 }
 
+// Tally is what a route has answered so far, as the guard sees it.
+func (w *Weir) Tally(listener, route string) metrics.Tally {
+	return w.metrics.Route(listener, route).Tally()
+}
+
 // Log is the system log so far, one JSON object a line.
 func (w *Weir) Log() string { return w.logs.String() }
 
