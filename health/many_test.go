@@ -132,10 +132,11 @@ func measure(t *testing.T, what string, check health.Check, addr string, pace *h
 		return
 	}
 	const n, interval, periods = 10_000, 5 * time.Second, 3
-	var probes, failed atomic.Int64
+	var probes, first, failed atomic.Int64
 	begun := make(chan struct{})
 	p := health.NewProber(func(_ string, r health.Result) {
-		if probes.Add(1) == n {
+		probes.Add(1)
+		if r.First && first.Add(1) == n {
 			close(begun)
 		}
 		if r.Err != nil && failed.Add(1) == 1 {

@@ -467,7 +467,8 @@ func TestProbesOnLoops(t *testing.T) {
 		}
 
 		// a name, which loops do not know, and no address at all
-		f(health.HTTP{Port: six.Port}, "localhost:1", "")
+		_, port, _ := net.SplitHostPort(echo)
+		f(health.TCP{Send: []byte("PING\n"), Expect: []byte("[PING]")}, "localhost:"+port, "pass")
 		f(health.TCP{}, "nonsense", "missing port")
 	}
 }

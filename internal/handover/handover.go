@@ -76,7 +76,7 @@ type Conn struct {
 	FD            int
 	Remote, Local netip.AddrPort
 	Tag           uint8
-	Left          time.Duration // that it may be silent; 0: for ever
+	Left          time.Duration // that it may be silent; 0: as long as the new process lets one be
 }
 
 func (c Conn) message() message {

@@ -20,7 +20,7 @@ type Resting struct {
 	FD            int            // the socket
 	Remote, Local netip.AddrPort // as SetAddrs has it
 	Tag           uint8
-	Left          time.Duration // until it is closed, if it stays silent; 0: never
+	Left          time.Duration // until it is closed, if it stays silent; 0: as long as the new owner lets one be
 }
 
 // HandOff makes connections that come to rest after ln was closed go to give

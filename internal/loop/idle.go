@@ -31,7 +31,11 @@ func (c *Conn) ReadIdle(p []byte, quiet, limit time.Duration) (int, error) {
 		parks := c.ln != nil && (limit <= 0 || quiet < limit)
 		switch {
 		case c.ln != nil && c.ln.closed.Load():
-			switch c.offer(max(limit-waited, 0)) {
+			left := limit
+			if limit > 0 {
+				left = max(limit-waited, time.Millisecond) // 0 would be for ever
+			}
+			switch c.offer(left) {
 			case taken:
 				return 0, ErrParked
 			case keepIt:

@@ -89,7 +89,7 @@ func (r *Registry) Route(listener, route string) *Route {
 	key := routeKey{listener, route}
 	m := r.routes[key]
 	if m == nil {
-		m = &Route{loops: newPerLoop[routeLoop](r.loops)}
+		m = NewRoute(r.loops)
 		r.routes[key] = m
 	}
 	return m

@@ -14,7 +14,7 @@ const (
 	NoRoute                  // no route matches the request
 	NoHealthy                // the pool has backends, none is fit to serve
 	PoolEmpty                // the pool lists no backend, or none has an address yet
-	AllFull                  // every backend is at its max_requests
+	AllFull                  // every backend is at its limit
 	QueueFull                // and as many requests wait as may
 	QueueTimeout             // none was free in time
 	ConnectRefused           // the backend's address did not accept
