@@ -233,7 +233,7 @@ func TestBreakerOnManyLoops(t *testing.T) {
 func TestVerdictOnBackends(t *testing.T) {
 	f := func(status int, reason metrics.Reason, want outcome) {
 		t.Helper()
-		ex := &exchange{status: status, reason: reason}
+		ex := &exchange{status: status, reason: reason, attempts: make([]attempt, 1)}
 		if reason.Status() != 0 && status == 0 {
 			ex.status = reason.Status()
 		}
@@ -262,8 +262,12 @@ func TestVerdictOnBackends(t *testing.T) {
 	}
 	f(200, metrics.ClientClosed, saysNothing)
 	f(200, metrics.RequestTimeout, saysNothing) // the client takes it slowly
-	ex := &exchange{status: http.StatusGatewayTimeout, reason: metrics.RequestTimeout, hurried: true}
+	ex := &exchange{status: http.StatusGatewayTimeout, reason: metrics.RequestTimeout, attempts: make([]attempt, 1), hurried: true}
 	if got := ex.verdictOnBackends(); got != saysNothing {
 		t.Error("a client's own deadline counts")
+	}
+	ex = &exchange{status: http.StatusGatewayTimeout, reason: metrics.RequestTimeout}
+	if got := ex.verdictOnBackends(); got != saysNothing {
+		t.Error("what no backend was asked counts")
 	}
 }
