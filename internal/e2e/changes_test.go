@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,17 +27,19 @@ import (
 var (
 	applies   = flag.Int("applies", 60, "configurations that TestNoChangeHurts applies")
 	rollbacks = flag.Int("rollbacks", 10, "rollbacks among them")
+	upgrades  = flag.Int("upgrades", 2, "upgrades of the binary among them")
 	seed      = flag.Uint64("seed", 1, "of the changes that TestNoChangeHurts makes")
 	pace      = flag.Duration("pace", 200*time.Millisecond, "from one of its changes to the next: the guard looks as often")
 )
 
 // Open-loop load on kept connections, new connections all the time, and fifty
-// WebSockets, while everything about the configuration changes at random: no
-// request fails, no connection is reset, no WebSocket closes. The guard is on
+// WebSockets, while everything about the configuration changes at random, and the
+// binary is replaced: no request fails, no connection is reset, no WebSocket closes
+// but those that a process which leaves has sent away with a 1001. The guard is on
 // and finds nothing.
 func TestNoChangeHurts(t *testing.T) {
 	e := newEditor(t, *seed)
-	w := start(t, e.config())
+	w := installed(t, e.config(), "--grace", "5s")
 	sockets := openSockets(t, w.listen, 50)
 	kept := w.load(bench.Options{Connections: 16, Rate: 300})
 	fresh := w.load(bench.Options{Connections: 8, Rate: 30, Header: []string{"Connection: close"}})
@@ -47,16 +52,17 @@ func TestNoChangeHurts(t *testing.T) {
 		<-next.C
 		do()
 	}
-	t.Logf("%d applies in the mean of %v, %d rollbacks in the mean of %v, %v in all",
-		*applies, mean(r.applied, *applies), *rollbacks, mean(r.rolled, *rollbacks), time.Since(began).Round(time.Millisecond))
+	t.Logf("%d applies in the mean of %v, %d rollbacks in the mean of %v, %d upgrades, %v in all",
+		*applies, mean(r.applied, *applies), *rollbacks, mean(r.rolled, *rollbacks), *upgrades, time.Since(began).Round(time.Millisecond))
 
-	unharmed(t, kept())
+	// An upgrade ends a connection that is busy with its next answer.
+	unharmedBut(t, kept(), *upgrades)
 	if r := fresh(); r.Answers == 0 || r.Failed > 0 {
 		t.Errorf("of %d requests on connections of their own %d failed: %v", r.Requests, r.Failed, r.ErrorCounts)
 	} else {
 		t.Logf("%d answers on connections of their own", r.Answers)
 	}
-	sockets.close(t)
+	sockets.close(t, *upgrades)
 	if bad := w.metric(`weir_guard_verdicts_total{verdict="bad"}`); bad != "0" {
 		t.Errorf("the guard has undone %s changes:\n%s", bad, w.guardReports())
 	}
@@ -71,6 +77,7 @@ type changes struct {
 	*weir
 	edits   *editor
 	version int
+	next    int // the process that serves, while the one before it leaves
 
 	applied, rolled time.Duration // by the verdicts, in all
 }
@@ -85,10 +92,13 @@ func (c *changes) schedule() []func() {
 	for range *rollbacks {
 		steps = append(steps, c.rollback)
 	}
+	for range *upgrades {
+		steps = append(steps, c.upgrade)
+	}
 	r := c.edits.rand
 	r.Shuffle(len(steps), func(i, k int) { steps[i], steps[k] = steps[k], steps[i] })
 	steps[0] = c.apply // a rollback needs something to go back to
-	return steps
+	return append(steps, c.settle)
 }
 
 // apply puts another configuration in force.
@@ -105,6 +115,26 @@ func (c *changes) apply() {
 func (c *changes) rollback() {
 	c.t.Helper()
 	c.rolled += c.change("POST", "/v1/rollback", "")
+}
+
+// upgrade replaces the process. The old one drains while changes go on.
+func (c *changes) upgrade() {
+	c.t.Helper()
+	c.settle()
+	code, done := c.weir.upgrade("--probation", "100ms", "--wait")
+	if last := done[len(done)-1]; code != 0 || last.Step != "done" {
+		c.t.Fatalf("upgrade: exit code %d, %+v", code, done)
+	}
+	c.next = done[len(done)-1].PID
+}
+
+// settle waits until the process that was replaced is gone.
+func (c *changes) settle() {
+	c.t.Helper()
+	if c.next != 0 {
+		c.follow(c.next)
+		c.next = 0
+	}
 }
 
 // change makes one and returns how long it took. Every change is exactly one
@@ -266,25 +296,26 @@ func (e *editor) pool(b *strings.Builder, name string, of []string, checks ...st
 
 // sockets are WebSockets that say something now and then.
 type sockets struct {
-	stop   chan struct{}
-	wg     sync.WaitGroup
-	echoes atomic.Int64
-	lost   atomic.Int64
-	opened int
-	closed sync.Once
+	stop    chan struct{}
+	wg      sync.WaitGroup
+	echoes  atomic.Int64
+	lost    atomic.Int64
+	moved   atomic.Int64 // times one was sent away, and came back
+	address string
+	opened  int
+	closed  sync.Once
 }
 
 func openSockets(t *testing.T, address string, n int) *sockets {
 	t.Helper()
-	s := &sockets{stop: make(chan struct{}), opened: n}
+	s := &sockets{stop: make(chan struct{}), address: address, opened: n}
 	for i := range n {
-		c := testkit.Dial(t, address)
-		r := c.Get("/ws", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-		if r.Status != http.StatusSwitchingProtocols {
-			t.Fatalf("WebSocket %d: %v", i, r)
+		c, r, err := s.dial()
+		if err != nil {
+			t.Fatalf("WebSocket %d: %v", i, err)
 		}
 		s.wg.Go(func() {
-			if err := s.talk(c, i); err != nil {
+			if err := s.talk(c, r, i); err != nil {
 				s.lost.Add(1)
 				t.Errorf("WebSocket %d: %v", i, err)
 			}
@@ -294,34 +325,84 @@ func openSockets(t *testing.T, address string, n int) *sockets {
 	return s
 }
 
+func (s *sockets) dial() (net.Conn, *bufio.Reader, error) {
+	c, err := net.Dial("tcp", s.address)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := bufio.NewReader(c)
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, err = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	if err != nil {
+		return nil, nil, err
+	}
+	res, err := http.ReadResponse(r, nil)
+	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
+		err = errors.New(res.Status)
+	}
+	return c, r, err
+}
+
 // talk sends a message and waits for its echo, about three times a second, the
-// last time when all is over.
-func (s *sockets) talk(c *testkit.Client, i int) error {
+// last time when all is over. One that is sent away with a 1001 comes back, and
+// says again what was not echoed.
+func (s *sockets) talk(c net.Conn, r *bufio.Reader, i int) error {
+	defer func() { c.Close() }()
 	for k, last := 0, false; !last; k++ {
 		select {
 		case <-s.stop:
 			last = true
 		case <-time.After(300*time.Millisecond + time.Duration(i)*time.Millisecond):
 		}
-		text := fmt.Sprintf("message %d of %d;", k, i)
-		_ = c.Conn.SetDeadline(time.Now().Add(10 * time.Second))
-		if _, err := io.WriteString(c.Conn, text); err != nil {
-			return err
-		}
-		got := make([]byte, len(text))
-		if _, err := io.ReadFull(c.R, got); err != nil || string(got) != text {
-			return fmt.Errorf("echoes %q, %w; want %q", got, err, text)
+		for again := true; again; {
+			var err error
+			if again, err = echo(c, r, fmt.Sprintf("message %d of %d;", k, i)); err != nil {
+				return err
+			}
+			if again {
+				c.Close()
+				if c, r, err = s.dial(); err != nil {
+					return fmt.Errorf("sent away, and then: %w", err)
+				}
+				s.moved.Add(1)
+			}
 		}
 		s.echoes.Add(1)
 	}
 	return nil
 }
 
-// close ends them and demands that all were open until then.
-func (s *sockets) close(t *testing.T) {
+// echo sends a frame, whose mask is zero, and waits for it to come back. It
+// reports whether there was a farewell instead.
+func echo(c net.Conn, r *bufio.Reader, text string) (sentAway bool, err error) {
+	const farewell = "\x88\x02\x03\xe9" // a close frame, 1001
+	frame := "\x82" + string([]byte{byte(0x80 | len(text)), 0, 0, 0, 0}) + text
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_, failed := io.WriteString(c, frame) // it may be late, and the farewell be there
+	got := make([]byte, len(frame))
+	n, err := io.ReadAtLeast(r, got, len(farewell))
+	if string(got[:n]) == farewell {
+		return true, nil
+	}
+	if err == nil {
+		_, err = io.ReadFull(r, got[n:])
+	}
+	if err != nil || string(got) != frame {
+		return false, fmt.Errorf("echoes %q, %w, %v; want %q", got, err, failed, frame)
+	}
+	return false, nil
+}
+
+// close ends them and demands that all were open until then, but for one farewell
+// each from every process that has left.
+func (s *sockets) close(t *testing.T, left int) {
 	t.Helper()
 	s.end()
-	t.Logf("%d WebSockets, %d lost, %d messages", s.opened, s.lost.Load(), s.echoes.Load())
+	t.Logf("%d WebSockets, %d lost, %d farewells, %d messages", s.opened, s.lost.Load(), s.moved.Load(), s.echoes.Load())
+	if most := int64(left * s.opened); s.moved.Load() > most {
+		t.Errorf("%d WebSockets were sent away, want %d at most", s.moved.Load(), most)
+	}
 }
 
 func (s *sockets) end() {
