@@ -126,6 +126,7 @@ func (ex *exchange) appendMaxForwards(dst []byte, l *line) []byte {
 	return append(appendInt(dst, number(l.value)-1), crlf...)
 }
 
+// lastHopStatus is the status that answerLastHop answers with.
 func (ex *exchange) lastHopStatus() int {
 	if string(ex.method) == http.MethodOptions {
 		return http.StatusNoContent

@@ -220,7 +220,7 @@ func TestCircuitAndSlowClients(t *testing.T) {
 				c := testkit.Dial(t, w.Addr("web"))
 				c.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + itoa(length) + "\r\n\r\nab")
 				if length == 4 { // of which nobody is told before it is whole
-					time.Sleep(150 * time.Millisecond)
+					time.Sleep(150 * time.Millisecond) // until the deadline has passed, which nothing tells
 					c.Send("cd")
 				}
 				r, err := c.TryRead("POST")

@@ -50,7 +50,7 @@ func (s *Server) dryCompiler(cfg *config.Config) *compiler {
 		pools: make(map[string]*pool.Pool, len(cfg.Pools)), metrics: metrics.New(1),
 		cfg: cfg, keeper: newKeeper(s.log), dir: s.dir,
 	}
-	c.states = newRouteStates(1, c.metrics)
+	c.states = newRouteStates(1)
 	for _, p := range cfg.Pools {
 		c.pools[p.Name] = new(pool.Pool) // it is there, more is not asked
 	}

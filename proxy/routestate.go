@@ -18,9 +18,8 @@ type routeState struct {
 // routeStates are all that there ever were. They are small, like the counters of
 // a route, and as few as names of routes.
 type routeStates struct {
-	epoch   time.Time // where their clocks begin
-	loops   int
-	metrics *metrics.Registry
+	epoch time.Time // where their clocks begin
+	loops int
 
 	mu       sync.Mutex // Prepare and Commit; never a request
 	all      map[routeName]*routeState
@@ -29,9 +28,9 @@ type routeStates struct {
 
 type routeName struct{ listener, route string }
 
-func newRouteStates(loops int, m *metrics.Registry) *routeStates {
+func newRouteStates(loops int) *routeStates {
 	// One second back, so that no moment is 0: that means "none".
-	return &routeStates{epoch: time.Now().Add(-time.Second), loops: loops, metrics: m, all: make(map[routeName]*routeState)}
+	return &routeStates{epoch: time.Now().Add(-time.Second), loops: loops, all: make(map[routeName]*routeState)}
 }
 
 // of is the state of a route, which is new if nobody has asked for it before.
@@ -48,12 +47,12 @@ func (s *routeStates) of(listener, route string) *routeState {
 }
 
 // breakerOf is the circuit breaker of a route, which is new if it never had one.
-func (s *routeStates) breakerOf(listener, route string) *breaker {
-	st := s.of(listener, route)
+// gauge shows what it is.
+func (s *routeStates) breakerOf(st *routeState, gauge *metrics.Route) *breaker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st.breaker == nil {
-		st.breaker = newBreaker(s.loops, s.metrics.Route(listener, route))
+		st.breaker = newBreaker(s.loops, gauge)
 	}
 	return st.breaker
 }
@@ -85,7 +84,7 @@ func (s *routeStates) now(t time.Time) int64 { return int64(t.Sub(s.epoch)) }
 func (c *compiler) remember(s *site, r *config.Route) {
 	s.state = c.states.of(s.listener, s.name)
 	if cb := &r.CircuitBreaker; cb.ErrorShare > 0 && s.pool != nil {
-		s.breaker, s.breakerRule = c.states.breakerOf(s.listener, s.name), breakerRule{
+		s.breaker, s.breakerRule = c.states.breakerOf(s.state, s.metrics), breakerRule{
 			share: cb.ErrorShare, least: cb.MinRequests, window: cb.Window, open: cb.Open,
 		}
 	}

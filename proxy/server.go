@@ -56,7 +56,7 @@ func New(o Options) *Server {
 		s.log = zap.NewNop()
 	}
 	s.keeper = newKeeper(s.log)
-	s.routes = newRouteStates(o.Group.Len(), o.Metrics)
+	s.routes = newRouteStates(o.Group.Len())
 	s.inFlight, s.tunnels = make(perLoopCount, o.Group.Len()), make(perLoopCount, o.Group.Len())
 	for i := range o.Group.Len() {
 		s.workers = append(s.workers, newWorker(s, o.Group.Loop(i)))

@@ -181,13 +181,17 @@ func stormConfig(backends []*testkit.Backend, n int) string {
 	}
 	policies := []string{pool.WeightedRoundRobin, pool.LeastRequests, pool.PeakEWMA, pool.ConsistentHash, pool.Random}
 	retries := []string{"{attempts: 2, on: [connect, reset, timeout, 503], back_off: 1ms}", "{attempts: 0}", "{per_try_timeout: 50ms, on: [timeout, 500]}"}
-	rule := "retries: " + retries[n%len(retries)] + ", pool: web" + []string{"", ", hedge: {after: 2ms, budget: 100}", ", hedge: {after: p50, budget: 100}, timeouts: {request: 150ms}", ", circuit_breaker: {error_share: 95, min_requests: 20, window: 1s, open: 100ms}, hedge: {after: 5ms, budget: 50}"}[n%4]
+	more := []string{
+		"", ", hedge: {after: 2ms, budget: 100}", ", hedge: {after: p50, budget: 100}, timeouts: {request: 150ms}",
+		", circuit_breaker: {error_share: 95, min_requests: 20, window: 1s, open: 100ms}, hedge: {after: 5ms, budget: 50}",
+	}
+	rule := "retries: " + retries[n%len(retries)] + ", pool: web" + more[n%len(more)]
+	waits := []string{"", "queue: {size: 5, timeout: 50ms}\nsticky: {cookie: w}\n", "sticky: {cookie: w}\n"}
 	return setup{
 		defaults: "timeouts: {connect: 200ms, response: 100ms, client_body_idle: 100ms, client_half_closed: 50ms}",
 		routes:   fmt.Sprintf("{name: posts, match: {methods: [POST]}, %s}, {name: all, %s}", rule, rule),
 		backends: list,
-		extra:    "",
-		pool: []string{"", "queue: {size: 5, timeout: 50ms}\nsticky: {cookie: w}\n", "sticky: {cookie: w}\n"}[n%3] + fmt.Sprintf("balance: %s\nslow_start: %ds\nhealth: {passive: {consecutive_errors: %d, ejection: 20ms}}\nkeepalive: {idle_per_backend: %d}\n",
+		pool: waits[n%len(waits)] + fmt.Sprintf("balance: %s\nslow_start: %ds\nhealth: {passive: {consecutive_errors: %d, ejection: 20ms}}\nkeepalive: {idle_per_backend: %d}\n",
 			policies[n%len(policies)], n%2, 3+n%3, 256*(n%2)),
 	}.yaml()
 }

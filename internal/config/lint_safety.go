@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -15,17 +16,8 @@ var (
 // IsSecretName reports whether the value of a header or of a query parameter
 // lets somebody in, by its name. It allocates nothing.
 func IsSecretName[T string | []byte](name T) bool {
-	for _, s := range secretNames {
-		if len(name) == len(s) && endsIn(name, s) {
-			return true
-		}
-	}
-	for _, s := range secretEnds {
-		if endsIn(name, s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(secretNames, func(s string) bool { return len(name) == len(s) && endsIn(name, s) }) ||
+		slices.ContainsFunc(secretEnds, func(s string) bool { return endsIn(name, s) })
 }
 
 // endsIn is strings.HasSuffix in any case, and with _ for -.

@@ -12,6 +12,7 @@ import (
 	"weir/internal/control"
 	"weir/internal/history"
 	"weir/internal/testkit"
+	"weir/proxy"
 )
 
 // trusting believes X-Forwarded-For, so that a test can be many clients.
@@ -229,6 +230,21 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// recorded waits until what is recorded is as it should be: a request is recorded
+// after its answer, and nothing tells when.
+func (r *rig) recorded(ok func([]proxy.Recorded) bool) []proxy.Recorded {
+	r.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		all := r.ctl.Recorded()
+		if ok(all) {
+			return all
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("not within %v: recorded is %+v", patience, all)
+		}
+	}
+}
+
 // What was recorded is decided anew, secrets left out.
 func TestReplay(t *testing.T) {
 	a := testkit.NewBackend(t, testkit.Answer(200, "a"))
@@ -245,10 +261,7 @@ func TestReplay(t *testing.T) {
 	} else {
 		res.Body.Close()
 	}
-	recorded := r.ctl.Recorded()
-	for end := time.Now().Add(patience); len(recorded) < 4 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		recorded = r.ctl.Recorded() // a request is recorded after its answer
-	}
+	recorded := r.recorded(func(all []proxy.Recorded) bool { return len(all) >= 4 })
 	if len(recorded) != 4 || strings.Contains(fmt.Sprint(recorded), "s3cret") || !strings.Contains(recorded[3].Head, "Authorization: masked") || !strings.Contains(recorded[2].Head, "?page=2&accessToken=masked&x ") {
 		t.Errorf("recorded %+v", recorded)
 	}
@@ -283,10 +296,7 @@ func TestReplayOfOddRequests(t *testing.T) {
 		_, _ = c.TryRead("GET")
 	}
 	r.as(1, "/last")
-	recorded := r.ctl.Recorded()
-	for end := time.Now().Add(patience); len(recorded) < 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		recorded = r.ctl.Recorded()
-	}
+	recorded := r.recorded(func(all []proxy.Recorded) bool { return len(all) >= 2 })
 	if len(recorded) != 2 || !strings.HasPrefix(recorded[0].Head, "GET /old HTTP/1.0\r\n") {
 		t.Errorf("recorded %+v", recorded)
 	}
@@ -300,27 +310,15 @@ func TestReplayOfOddRequests(t *testing.T) {
 func TestRecordedIsBounded(t *testing.T) {
 	a := testkit.NewBackend(t, testkit.Answer(200, "a"))
 	r := newRig(t, strings.Replace(trusting(a, ""), "requests: 100", "requests: 4", 1)).start()
-	kept := func() (paths []string) {
-		for _, got := range r.ctl.Recorded() {
-			paths = append(paths, strings.Fields(got.Head)[1])
-		}
-		return paths
-	}
-	has := func(path string) bool {
-		got := kept()
-		return len(got) > 0 && got[len(got)-1] == path
-	}
 	for n := range 20 {
 		path := fmt.Sprint("/", n, strings.Repeat("x", n%7*10))
 		r.as(n, path)
-		for end := time.Now().Add(patience); !has(path); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s is not kept: %q", path, kept())
-			}
+		kept := r.recorded(func(all []proxy.Recorded) bool {
+			return len(all) > 0 && strings.HasPrefix(all[len(all)-1].Head, "GET "+path+" ")
+		})
+		if len(kept) > 4 {
+			t.Fatalf("%+v is kept", kept)
 		}
-	}
-	if got := kept(); len(got) > 4 {
-		t.Errorf("%q is kept", got)
 	}
 }
 

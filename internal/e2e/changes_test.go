@@ -334,14 +334,18 @@ func (s *sockets) dial() (net.Conn, *bufio.Reader, error) {
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	_, err = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	if err != nil {
-		return nil, nil, err
+	var res *http.Response
+	if err == nil {
+		res, err = http.ReadResponse(r, nil)
 	}
-	res, err := http.ReadResponse(r, nil)
 	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
 		err = errors.New(res.Status)
 	}
-	return c, r, err
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c, r, nil
 }
 
 // talk sends a message and waits for its echo, about three times a second, the
@@ -361,10 +365,12 @@ func (s *sockets) talk(c net.Conn, r *bufio.Reader, i int) error {
 				return err
 			}
 			if again {
-				c.Close()
-				if c, r, err = s.dial(); err != nil {
+				conn, in, err := s.dial()
+				if err != nil {
 					return fmt.Errorf("sent away, and then: %w", err)
 				}
+				c.Close()
+				c, r = conn, in
 				s.moved.Add(1)
 			}
 		}

@@ -56,7 +56,7 @@ func unharmedBut(t *testing.T, r *bench.Report, closings int) {
 		t.Errorf("%d requests failed (%v), statuses %v; want none", r.Failed, r.ErrorCounts, r.Statuses)
 	}
 	if most := int64(r.Connections * (1 + closings)); r.Connects > most {
-		t.Errorf("%d connections were made, want %d: some were closed", r.Connects, most)
+		t.Errorf("%d connections were made, want %d at most: some were closed", r.Connects, most)
 	}
 }
 
